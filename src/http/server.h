@@ -1,0 +1,100 @@
+/*
+ * The HTTP/1.1 server around libmicrohttpd: plain sockets, one thread per connection, so that handlers may
+ * block. What the library does stays in server.c; the API layer sees requests and responses only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/strbuf.h"
+
+enum http_method {
+	HTTP_GET,
+	HTTP_HEAD,
+	HTTP_POST,
+	HTTP_PUT,
+	HTTP_PATCH,
+	HTTP_DELETE,
+	HTTP_OPTIONS,
+	HTTP_METHOD_MAX,
+	HTTP_METHOD_INVALID = -1,
+};
+
+const char *http_method_name(enum http_method m);
+
+/* Who is at the other end, by the door through which the connection came. */
+struct http_peer {
+	bool local; /* UNIX socket */
+	uid_t uid;
+	pid_t pid;
+};
+
+struct http_request;
+
+/* Receives a body that is not to be kept in memory; a negative return refuses the rest (err becomes the answer). */
+typedef int (*http_sink_fn)(struct http_request *req, const void *data, size_t len, struct error *err);
+
+struct http_request {
+	enum http_method method;
+	const char *method_name; /* as sent */
+	const char *path;	 /* as sent: percent-encoded, starts with '/' */
+	struct http_peer peer;
+	struct strbuf body; /* unless a sink took it */
+	size_t body_max;    /* set by the begin callback; more is answered with 413 */
+	http_sink_fn sink;  /* set by the begin callback */
+	void *user;	    /* the API layer's own */
+	void (*user_free)(void *user);
+	void *library; /* server.c */
+};
+
+/* A query parameter, percent-decoded, or NULL; borrowed for the life of the request. */
+const char *http_query(const struct http_request *req, const char *name);
+/* A header by name (any case), or NULL. */
+const char *http_header(const struct http_request *req, const char *name);
+/* Percent-decode @len bytes of @s; NULL when it holds a bad escape or a NUL byte. The caller frees. */
+char *http_decode(const char *s, size_t len);
+/* Percent-encode for use as one path segment or query value; the caller frees. */
+char *http_encode(const char *s);
+
+/* Takes the upgraded socket, which it closes through http_upgrade_close(). Runs in the connection's thread. */
+typedef void (*http_upgrade_fn)(int fd, void *handle, const void *extra, size_t extra_len, void *arg);
+/* End an upgraded connection; the library closes the socket. From any thread. */
+void http_upgrade_close(void *handle);
+
+struct http_response {
+	int status;
+	struct strbuf body;
+	int fd; /* >= 0: the body is this file, owned by the response */
+	struct {
+		char *name;
+		char *value;
+	} headers[8];
+	size_t n_headers;
+	http_upgrade_fn upgrade; /* with status 101 */
+	void *upgrade_arg;
+};
+
+/* Both are copied. */
+void http_response_header(struct http_response *resp, const char *name, const char *value);
+
+struct http_handlers {
+	/* Called when the headers are in: sets body_max, sink, user. A negative return answers with @err at once. */
+	int (*begin)(struct http_request *req, void *arg, struct error *err);
+	/* Called when the body is complete; fills @resp. */
+	void (*handle)(struct http_request *req, struct http_response *resp, void *arg);
+	/* Fills @resp from an error of the server itself (body too large and the like). */
+	void (*fail)(struct http_response *resp, const struct error *err, void *arg);
+	void *arg;
+};
+
+struct http_server;
+
+/* Serve connections of the listening socket @fd (owned by the server from now on). */
+int http_server_start(int fd, const struct http_handlers *handlers, struct http_server **ret, struct error *err);
+/* Stop accepting; running requests go on. */
+void http_server_quiesce(struct http_server *s);
+/* Close all connections and free. Websockets must be closed before. */
+void http_server_free(struct http_server *s);
