@@ -1,0 +1,136 @@
+/*
+ * The daemon's lasting state: one SQLite file in WAL mode, one connection, one lock. Above this folder nobody
+ * sees SQL. Each function below is one transaction, durable when it returns.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/strmap.h"
+#include "base/strv.h"
+
+struct db;
+
+/*
+ * Open or create @path (its folder exists). Errors name the file and what to do: damaged, from a newer
+ * version, not writable, disk full. A damaged file is left as it is.
+ */
+int db_open(const char *path, struct db **ret, struct error *err);
+void db_free(struct db *db);
+
+/* A row whose files are being made or removed: a restart finishes or undoes it. */
+enum db_phase { DB_READY, DB_CREATING, DB_DELETING };
+
+struct db_instance {
+	int64_t id;
+	char *project;
+	char *name;
+	char *architecture;
+	char *description;
+	char *pool;    /* where its root file system is */
+	char *staging; /* uuid of its tree while creating or deleting, else NULL */
+	bool ephemeral;
+	struct strmap config;	  /* without volatile.* */
+	struct strmap volatile_;  /* keys with their volatile. prefix */
+	struct mapmap devices;
+	struct strv profiles;
+	int64_t created_ns;
+	int64_t last_used_ns;
+	enum db_phase phase;
+};
+
+struct db_profile {
+	int64_t id;
+	char *project;
+	char *name;
+	char *description;
+	struct strmap config;
+	struct mapmap devices;
+};
+
+struct db_image {
+	int64_t id;
+	char *project;
+	char *fingerprint;
+	char *filename;
+	char *architecture;
+	char *type; /* container */
+	int64_t size_bytes;
+	bool is_public;
+	bool auto_update;
+	bool cached;
+	bool split; /* has a .rootfs file */
+	int64_t created_ns;
+	int64_t expires_ns;
+	int64_t uploaded_ns;
+	int64_t last_used_ns;
+	struct strmap properties;
+	struct strv profiles;
+	char *meta_ext;	  /* export extension of the (metadata) file, ".tar.xz" */
+	char *rootfs_ext; /* of the .rootfs file; "" for unified */
+	char *staging;
+	enum db_phase phase;
+};
+
+struct db_alias {
+	int64_t id;
+	char *project;
+	char *name;
+	char *description;
+	int64_t image_id;
+};
+
+struct db_pool {
+	int64_t id;
+	char *name;
+	char *driver;
+	char *description;
+	struct strmap config;
+};
+
+void db_instance_done(struct db_instance *r);
+void db_profile_done(struct db_profile *r);
+void db_image_done(struct db_image *r);
+void db_alias_done(struct db_alias *r);
+void db_pool_done(struct db_pool *r);
+
+/* Load all rows of a table: @fn takes over the row's content (it is zeroed afterwards). */
+int db_instances_load(struct db *db, void (*fn)(struct db_instance *row, void *arg), void *arg, struct error *err);
+int db_profiles_load(struct db *db, void (*fn)(struct db_profile *row, void *arg), void *arg, struct error *err);
+int db_images_load(struct db *db, void (*fn)(struct db_image *row, void *arg), void *arg, struct error *err);
+int db_aliases_load(struct db *db, void (*fn)(struct db_alias *row, void *arg), void *arg, struct error *err);
+int db_pools_load(struct db *db, void (*fn)(struct db_pool *row, void *arg), void *arg, struct error *err);
+
+/* Insert sets row->id. A name that is taken: -EEXIST (409). */
+int db_instance_insert(struct db *db, struct db_instance *row, struct error *err);
+/* Writes every column but id, project and the volatile keys. */
+int db_instance_update(struct db *db, const struct db_instance *row, struct error *err);
+/* Writes phase and staging only. */
+int db_instance_set_phase(struct db *db, int64_t id, enum db_phase phase, const char *staging, struct error *err);
+/* Writes the volatile keys and last_used only. */
+int db_instance_set_volatile(struct db *db, const struct db_instance *row, struct error *err);
+int db_instance_delete(struct db *db, int64_t id, struct error *err);
+
+int db_profile_insert(struct db *db, struct db_profile *row, struct error *err);
+int db_profile_update(struct db *db, const struct db_profile *row, struct error *err);
+/* Rename, together with every instance that names it (rows given with their new profile lists). */
+int db_profile_rename(struct db *db, const struct db_profile *row, const struct db_instance *const *users,
+		      size_t n_users, struct error *err);
+int db_profile_delete(struct db *db, int64_t id, struct error *err);
+
+int db_image_insert(struct db *db, struct db_image *row, struct error *err);
+int db_image_update(struct db *db, const struct db_image *row, struct error *err);
+int db_image_delete(struct db *db, int64_t id, struct error *err); /* and its aliases */
+int db_alias_insert(struct db *db, struct db_alias *row, struct error *err);
+int db_alias_update(struct db *db, const struct db_alias *row, struct error *err);
+int db_alias_delete(struct db *db, int64_t id, struct error *err);
+
+int db_pool_insert(struct db *db, struct db_pool *row, struct error *err);
+int db_pool_update(struct db *db, const struct db_pool *row, struct error *err);
+int db_pool_delete(struct db *db, int64_t id, struct error *err);
+
+/* Server configuration. Replace writes the whole map. */
+int db_config_load(struct db *db, struct strmap *ret, struct error *err);
+int db_config_replace(struct db *db, const struct strmap *config, struct error *err);

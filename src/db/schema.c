@@ -1,0 +1,49 @@
+#include "db/schema.h"
+
+#include <stdlib.h>
+
+#include "base/macros.h"
+
+/* Plain SQL only: config, devices, profiles and properties are JSON text. Times are nanoseconds since the epoch. */
+static const char *const steps[] = {
+	"CREATE TABLE config (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
+	"CREATE TABLE projects (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, description TEXT NOT NULL,"
+	" config TEXT NOT NULL);"
+	"INSERT INTO projects (name, description, config) VALUES ('default', 'Default LXD project',"
+	" '{\"features.images\":\"true\",\"features.networks\":\"true\",\"features.profiles\":\"true\","
+	"\"features.storage.volumes\":\"true\"}');"
+	"CREATE TABLE storage_pools (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,"
+	" description TEXT NOT NULL, config TEXT NOT NULL);"
+	"CREATE TABLE profiles (id INTEGER PRIMARY KEY, project TEXT NOT NULL REFERENCES projects (name),"
+	" name TEXT NOT NULL, description TEXT NOT NULL, config TEXT NOT NULL, devices TEXT NOT NULL,"
+	" UNIQUE (project, name));"
+	"INSERT INTO profiles (project, name, description, config, devices)"
+	" VALUES ('default', 'default', 'Default LXD profile', '{}', '{}');"
+	"CREATE TABLE images (id INTEGER PRIMARY KEY, project TEXT NOT NULL REFERENCES projects (name),"
+	" fingerprint TEXT NOT NULL, filename TEXT NOT NULL, architecture TEXT NOT NULL, type TEXT NOT NULL,"
+	" size INTEGER NOT NULL, public INTEGER NOT NULL, auto_update INTEGER NOT NULL, cached INTEGER NOT NULL,"
+	" split INTEGER NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,"
+	" uploaded_at INTEGER NOT NULL, last_used_at INTEGER NOT NULL, properties TEXT NOT NULL,"
+	" profiles TEXT NOT NULL, meta_ext TEXT NOT NULL, rootfs_ext TEXT NOT NULL, staging TEXT,"
+	" phase INTEGER NOT NULL, UNIQUE (project, fingerprint));"
+	"CREATE TABLE image_aliases (id INTEGER PRIMARY KEY, project TEXT NOT NULL REFERENCES projects (name),"
+	" name TEXT NOT NULL, description TEXT NOT NULL,"
+	" image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE CASCADE, UNIQUE (project, name));"
+	"CREATE TABLE instances (id INTEGER PRIMARY KEY, project TEXT NOT NULL REFERENCES projects (name),"
+	" name TEXT NOT NULL, architecture TEXT NOT NULL, description TEXT NOT NULL, pool TEXT NOT NULL,"
+	" staging TEXT, ephemeral INTEGER NOT NULL, config TEXT NOT NULL, volatile TEXT NOT NULL,"
+	" devices TEXT NOT NULL, profiles TEXT NOT NULL, created_at INTEGER NOT NULL,"
+	" last_used_at INTEGER NOT NULL, phase INTEGER NOT NULL, UNIQUE (project, name));",
+};
+
+int64_t schema_version(void)
+{
+	return (int64_t)ARRAY_SIZE(steps);
+}
+
+const char *schema_step(size_t from)
+{
+	if (from >= ARRAY_SIZE(steps))
+		abort();
+	return steps[from];
+}
