@@ -1,0 +1,67 @@
+/*
+ * The database in memory: server configuration, pools, profiles, images and aliases. Reads never touch the disk;
+ * every change is written first, then taken over here. Instances, which have a running side too, are kept in src/instance.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/thread.h"
+#include "db/db.h"
+
+struct store {
+	struct db *db;
+	struct mutex lock;
+	struct strmap config GUARDED_BY(lock);
+	struct db_pool **pools GUARDED_BY(lock);
+	size_t n_pools GUARDED_BY(lock);
+	struct db_profile **profiles GUARDED_BY(lock);
+	size_t n_profiles GUARDED_BY(lock);
+	struct db_image **images GUARDED_BY(lock); /* of every phase */
+	size_t n_images GUARDED_BY(lock);
+	struct db_alias **aliases GUARDED_BY(lock);
+	size_t n_aliases GUARDED_BY(lock);
+	_Atomic unsigned profile_generation; /* grows with each change of any profile */
+};
+
+/* Load everything; @db stays the caller's. */
+int store_new(struct db *db, struct store **ret, struct error *err);
+void store_free(struct store *s);
+
+/* Borrowed while the lock is held; NULL when absent. */
+struct db_pool *store_pool_locked(struct store *s, const char *name) REQUIRES(s->lock);
+struct db_profile *store_profile_locked(struct store *s, const char *project, const char *name) REQUIRES(s->lock);
+/* Only images that are ready. */
+struct db_image *store_image_locked(struct store *s, const char *project, const char *fingerprint) REQUIRES(s->lock);
+struct db_image *store_image_by_id_locked(struct store *s, int64_t id) REQUIRES(s->lock);
+struct db_alias *store_alias_locked(struct store *s, const char *project, const char *name) REQUIRES(s->lock);
+/*
+ * Full fingerprint for a unique prefix; the caller frees. Errors: 404 `Image not found`, 400 several match.
+ */
+int store_image_resolve(struct store *s, const char *project, const char *prefix, char **ret, struct error *err);
+
+/* Deep copies, for work outside the lock. Errors: 404. */
+int store_pool_dup(struct store *s, const char *name, struct db_pool *ret, struct error *err);
+int store_profile_dup(struct store *s, const char *project, const char *name, struct db_profile *ret,
+		      struct error *err);
+int store_image_dup(struct store *s, const char *project, const char *fingerprint, struct db_image *ret,
+		    struct error *err);
+void store_config_copy(struct store *s, struct strmap *ret);
+
+/* Changes: written to disk, then here. @row is copied (add: its id is set). */
+int store_config_replace(struct store *s, const struct strmap *config, struct error *err);
+int store_pool_add(struct store *s, struct db_pool *row, struct error *err);
+int store_pool_update(struct store *s, const struct db_pool *row, struct error *err);
+int store_pool_remove(struct store *s, const char *name, struct error *err);
+int store_profile_add(struct store *s, struct db_profile *row, struct error *err);
+int store_profile_update(struct store *s, const struct db_profile *row, struct error *err);
+/* @users: as db_profile_rename(). */
+int store_profile_rename(struct store *s, const struct db_profile *row, const struct db_instance *const *users,
+			 size_t n_users, struct error *err);
+int store_profile_remove(struct store *s, int64_t id, struct error *err);
+int store_image_add(struct store *s, struct db_image *row, struct error *err);
+int store_image_update(struct store *s, const struct db_image *row, struct error *err);
+int store_image_remove(struct store *s, int64_t id, struct error *err); /* and its aliases */
+int store_alias_add(struct store *s, struct db_alias *row, struct error *err);
+int store_alias_update(struct store *s, const struct db_alias *row, struct error *err);
+int store_alias_remove(struct store *s, int64_t id, struct error *err);
