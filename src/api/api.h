@@ -1,0 +1,122 @@
+/*
+ * What every resource file of the API shares: the call (a request on its way through a handler), the answers, and the
+ * route tables. A route is a row; a row without a permission stops the daemon from starting.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/events.h"
+#include "api/operation.h"
+#include "auth/authorize.h"
+#include "base/json.h"
+#include "base/jsonw.h"
+#include "db/store.h"
+#include "http/server.h"
+#include "image/image.h"
+#include "instance/instance.h"
+
+/* Everything that handlers work with; lives as long as the daemon. */
+struct api {
+	const char *lxd_dir;
+	const char *version;
+	struct loop *loop;
+	struct store *store;
+	struct images *images;
+	struct instances *instances;
+	struct events *events;
+	struct operations *operations;
+	char *certificate_pem; /* server.crt */
+	char *certificate_fingerprint;
+	bool ready;		       /* start-up is complete */
+	_Atomic bool shutting_down;
+	/* PUT /internal/shutdown: end the daemon; set by main() */
+	void (*shutdown)(void *arg, bool force);
+	void *shutdown_arg;
+};
+
+#define API_PARAMS_MAX 4
+
+struct api_route;
+
+struct api_call {
+	struct api *api;
+	struct http_request *req;
+	struct http_response *resp;
+	const struct api_route *route;
+	char *params[API_PARAMS_MAX]; /* the {..} parts of the path, decoded */
+	const char *prefix;	      /* "instances", or its alias "containers", as the path had it */
+	struct identity id;
+	const char *project;	 /* checked to exist */
+	struct json *body;	 /* parsed on first use by api_body() */
+	void *upload;		 /* of routes with begin */
+};
+
+typedef int (*api_handler)(struct api_call *c, struct error *err);
+
+enum api_route_flags {
+	API_WHILE_STOPPING = 1 << 0, /* also served while the daemon shuts down */
+	API_ANY_PROJECT = 1 << 1,    /* an unknown project gives an empty list, not 404 */
+};
+
+struct api_route {
+	const char *path; /* "/1.0/instances/{name}" */
+	enum http_method method;
+	enum permission perm;
+	unsigned flags;
+	api_handler handler;
+	/* For bodies that are not kept in memory: decide by the headers, set req->sink and c->upload. NULL: JSON only. */
+	int (*begin)(struct api_call *c, struct error *err);
+	void (*upload_free)(void *upload);
+	const struct json_field *body; /* what the handler decodes, for the reference; NULL: none */
+	const char *doc;
+};
+
+/* Tables, one per resource file, each ended by a row without path. */
+extern const struct api_route api_server_routes[];
+extern const struct api_route api_operation_routes[];
+extern const struct api_route api_instance_routes[];
+extern const struct api_route api_exec_routes[];
+extern const struct api_route api_image_routes[];
+extern const struct api_route api_profile_routes[];
+extern const struct api_route api_storage_routes[];
+extern const struct api_route api_project_routes[];
+extern const struct api_route api_internal_routes[];
+
+/* All tables, ended by NULL; for the router, the reference and tests. */
+extern const struct api_route *const api_route_tables[];
+
+/* Check the tables (permission, handler, doc); called once at start. */
+int api_routes_check(struct error *err);
+/* The callbacks for http_server_start(). */
+struct http_handlers api_http_handlers(struct api *api);
+
+/* The parsed JSON body; an error (400) when it is empty or malformed. Borrowed. */
+int api_body(struct api_call *c, const struct json **ret, struct error *err);
+/* Decode the body by the table; @dst is to be cleaned with json_decode_done(). */
+int api_decode(struct api_call *c, const struct json_field *fields, void *dst, uint64_t *ret_given, struct error *err);
+/* ?recursion= as a number, 0 when absent or not one. */
+unsigned api_recursion(struct api_call *c);
+/* Compare If-Match, if sent, with the current tag: 412 when they differ. */
+int api_check_etag(struct api_call *c, const char *etag, struct error *err);
+/* Tag of a JSON text. Writes 64 hex digits. */
+void api_etag(const char *json, size_t len, char etag[65]);
+
+/* Answers. @metadata is JSON text and taken. */
+void api_sync(struct api_call *c, struct strbuf *metadata);
+void api_sync_etag(struct api_call *c, struct strbuf *metadata, const char *etag);
+void api_empty(struct api_call *c);			    /* 200 with {} */
+void api_created(struct api_call *c, const char *location); /* 201 */
+/* Start the operation and answer 202; takes the caller's reference. */
+void api_async(struct api_call *c, struct operation *op);
+/* A file as it is; takes @fd. */
+void api_file(struct api_call *c, int fd, const char *content_type, const char *filename);
+
+/* "?project=p" for URLs outside the default project, else "". */
+const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch);
+/* Publish a lifecycle event of this caller. @source is a URL without query. */
+void api_lifecycle(struct api_call *c, const char *action, const char *source);
+/* The same with what outlives the call (operations). */
+void api_lifecycle_as(struct api *api, const char *project, const struct identity *id, const char *action,
+		      const char *source);

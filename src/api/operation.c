@@ -1,0 +1,409 @@
+#include "api/operation.h"
+
+#include <ctype.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "base/thread.h"
+#include "base/timeutil.h"
+
+#define KEEP_MS 5000 /* how long an ended operation stays readable */
+
+enum status { STATUS_PENDING, STATUS_RUNNING, STATUS_CANCELLING, STATUS_SUCCESS, STATUS_FAILURE, STATUS_CANCELLED };
+
+static const struct {
+	const char *name;
+	int code;
+} status_info[] = {
+	{"Pending", 105}, {"Running", 103}, {"Cancelling", 104}, {"Success", 200}, {"Failure", 400}, {"Cancelled", 401},
+};
+
+static const char *const class_names[] = {"task", "websocket", "token"};
+
+/* Which status may follow which; an operation ends exactly once. */
+static const bool moves[6][6] = {
+	[STATUS_PENDING] = {[STATUS_RUNNING] = true, [STATUS_FAILURE] = true},
+	[STATUS_RUNNING] = {[STATUS_CANCELLING] = true, [STATUS_SUCCESS] = true, [STATUS_FAILURE] = true},
+	[STATUS_CANCELLING] = {[STATUS_CANCELLED] = true, [STATUS_SUCCESS] = true, [STATUS_FAILURE] = true},
+};
+
+struct resource {
+	char *kind;
+	struct strv urls;
+};
+
+struct operation {
+	_Atomic int refs;
+	struct operations *ops;
+	struct operation *next; /* ops->lock */
+	struct operation_spec spec;
+	char *id;
+	char *project;
+	struct resource *resources; /* fixed after start */
+	size_t n_resources;
+	int64_t created_ns;
+
+	struct mutex lock;
+	struct cond changed;
+	int64_t updated_ns GUARDED_BY(lock);
+	enum status status GUARDED_BY(lock);
+	char *metadata GUARDED_BY(lock); /* JSON text or NULL */
+	char *err GUARDED_BY(lock);
+};
+
+struct operations {
+	struct loop *loop;
+	struct events *events;
+	struct mutex lock;
+	struct operation *list GUARDED_BY(lock); /* newest first; holds a reference */
+};
+
+struct operations *operations_new(struct loop *l, struct events *e)
+{
+	struct operations *ops = xnew(struct operations);
+
+	ops->loop = l;
+	ops->events = e;
+	mutex_init(&ops->lock);
+	return ops;
+}
+
+void operations_free(struct operations *ops)
+{
+	if (!ops)
+		return;
+	while (ops->list) {
+		struct operation *op = ops->list;
+
+		ops->list = op->next;
+		operation_unref(op);
+	}
+	mutex_done(&ops->lock);
+	free(ops);
+}
+
+struct operation *operation_new(struct operations *ops, const struct operation_spec *spec)
+{
+	struct operation *op = xnew(struct operation);
+
+	op->refs = 2; /* the list's and the caller's */
+	op->ops = ops;
+	op->spec = *spec;
+	op->id = uuid_new();
+	op->project = xstrdup_null(spec->project);
+	op->created_ns = op->updated_ns = time_now_ns();
+	mutex_init(&op->lock);
+	cond_init(&op->changed);
+	mutex_lock(&ops->lock);
+	op->next = ops->list;
+	ops->list = op;
+	mutex_unlock(&ops->lock);
+	return op;
+}
+
+struct operation *operation_ref(struct operation *op)
+{
+	op->refs++;
+	return op;
+}
+
+void operation_unref(struct operation *op)
+{
+	if (!op || --op->refs > 0)
+		return;
+	if (op->spec.arg_free)
+		op->spec.arg_free(op->spec.arg);
+	for (size_t i = 0; i < op->n_resources; i++) {
+		free(op->resources[i].kind);
+		strv_done(&op->resources[i].urls);
+	}
+	free(op->resources);
+	free(op->id);
+	free(op->project);
+	free(op->metadata);
+	free(op->err);
+	cond_done(&op->changed);
+	mutex_done(&op->lock);
+	free(op);
+}
+
+void operation_add_resource(struct operation *op, const char *kind, const char *url)
+{
+	size_t i = 0;
+
+	while (i < op->n_resources && !streq(op->resources[i].kind, kind))
+		i++;
+	if (i == op->n_resources) {
+		op->resources = xreallocarray(op->resources, i + 1, sizeof(*op->resources));
+		op->resources[i] = (struct resource){.kind = xstrdup(kind)};
+		op->n_resources++;
+	}
+	strv_add(&op->resources[i].urls, url);
+}
+
+static void render_locked(struct operation *op, struct jsonw *w) REQUIRES(op->lock)
+{
+	jsonw_object_begin(w);
+	jsonw_kv_str(w, "id", op->id);
+	jsonw_kv_str(w, "class", class_names[op->spec.class]);
+	jsonw_kv_str(w, "description", op->spec.description);
+	jsonw_kv_time(w, "created_at", op->created_ns);
+	jsonw_kv_time(w, "updated_at", op->updated_ns);
+	jsonw_kv_str(w, "status", status_info[op->status].name);
+	jsonw_kv_int(w, "status_code", status_info[op->status].code);
+	jsonw_key(w, "resources");
+	if (op->n_resources) {
+		jsonw_object_begin(w);
+		for (size_t i = 0; i < op->n_resources; i++)
+			jsonw_kv_strv(w, op->resources[i].kind, &op->resources[i].urls);
+		jsonw_object_end(w);
+	} else {
+		jsonw_null(w);
+	}
+	jsonw_kv_raw(w, "metadata", op->metadata ? op->metadata : "null");
+	jsonw_kv_bool(w, "may_cancel", op->spec.cancel != NULL);
+	jsonw_kv_str(w, "err", op->err);
+	jsonw_kv_str(w, "location", "none");
+	jsonw_object_end(w);
+}
+
+void operation_render(struct operation *op, struct jsonw *w)
+{
+	mutex_lock(&op->lock);
+	render_locked(op, w);
+	mutex_unlock(&op->lock);
+}
+
+static void publish_locked(struct operation *op) REQUIRES(op->lock)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	if (!events_wanted(op->ops->events, EVENT_OPERATION))
+		return;
+	render_locked(op, &JSONW(&b));
+	events_publish(op->ops->events, EVENT_OPERATION, op->project, b.data);
+}
+
+static void move_locked(struct operation *op, enum status to) REQUIRES(op->lock)
+{
+	if (!moves[op->status][to])
+		abort();
+	op->status = to;
+	op->updated_ns = time_now_ns();
+	publish_locked(op);
+	cond_broadcast(&op->changed);
+}
+
+static bool ended_locked(const struct operation *op) REQUIRES(op->lock)
+{
+	return op->status >= STATUS_SUCCESS;
+}
+
+static void forget(void *arg)
+{
+	struct operation *op = arg;
+	struct operations *ops = op->ops;
+
+	mutex_lock(&ops->lock);
+	for (struct operation **at = &ops->list; *at; at = &(*at)->next) {
+		if (*at == op) {
+			*at = op->next;
+			break;
+		}
+	}
+	mutex_unlock(&ops->lock);
+	operation_unref(op); /* the list's */
+}
+
+static void arm_forget(void *arg)
+{
+	struct operation *op = arg;
+
+	loop_timer_add(op->ops->loop, KEEP_MS, forget, op);
+}
+
+static void finish(struct operation *op, int r, const struct error *err)
+{
+	mutex_lock(&op->lock);
+	if (r < 0) {
+		op->err = xstrdup(error_msg(err));
+		log_warn("operation failed", LOG_STR("operation", op->id), LOG_STR("description", op->spec.description),
+			 LOG_ERR(err));
+	}
+	if (r < 0 && op->status == STATUS_CANCELLING)
+		move_locked(op, STATUS_CANCELLED);
+	else
+		move_locked(op, r < 0 ? STATUS_FAILURE : STATUS_SUCCESS);
+	mutex_unlock(&op->lock);
+	loop_post(op->ops->loop, arm_forget, op);
+}
+
+static void *operation_thread(void *arg)
+{
+	struct operation *op = arg;
+	auto_error struct error err = ERROR_INIT;
+	int r = op->spec.run(op, op->spec.arg, &err);
+
+	finish(op, r, &err);
+	operation_unref(op);
+	return NULL;
+}
+
+void operation_start(struct operation *op)
+{
+	auto_error struct error err = ERROR_INIT;
+	int r;
+
+	mutex_lock(&op->lock);
+	publish_locked(op);
+	move_locked(op, STATUS_RUNNING);
+	mutex_unlock(&op->lock);
+	operation_ref(op); /* the thread's */
+	r = thread_start("operation", operation_thread, op, &err);
+	if (r < 0) {
+		finish(op, r, &err);
+		operation_unref(op);
+	}
+}
+
+const char *operation_id(const struct operation *op)
+{
+	return op->id;
+}
+
+const char *operation_project(const struct operation *op)
+{
+	return op->project;
+}
+
+void operation_set_metadata(struct operation *op, const char *json, bool publish)
+{
+	mutex_lock(&op->lock);
+	free(op->metadata);
+	op->metadata = xstrdup(json);
+	op->updated_ns = time_now_ns();
+	if (publish)
+		publish_locked(op);
+	mutex_unlock(&op->lock);
+}
+
+bool operation_is_cancelled(struct operation *op)
+{
+	bool cancelled;
+
+	mutex_lock(&op->lock);
+	cancelled = op->status == STATUS_CANCELLING;
+	mutex_unlock(&op->lock);
+	return cancelled;
+}
+
+bool operation_wait(struct operation *op, int64_t timeout_ms)
+{
+	int64_t deadline = time_monotonic_ms() + timeout_ms;
+	bool ended;
+
+	mutex_lock(&op->lock);
+	while (!ended_locked(op)) {
+		if (timeout_ms < 0)
+			cond_wait(&op->changed, &op->lock);
+		else if (!cond_wait_until(&op->changed, &op->lock, deadline))
+			break;
+	}
+	ended = ended_locked(op);
+	mutex_unlock(&op->lock);
+	return ended;
+}
+
+struct operation *operation_find(struct operations *ops, const char *id)
+{
+	struct operation *op;
+
+	mutex_lock(&ops->lock);
+	for (op = ops->list; op; op = op->next)
+		if (streq(op->id, id))
+			break;
+	if (op)
+		operation_ref(op);
+	mutex_unlock(&ops->lock);
+	return op;
+}
+
+int operation_cancel(struct operation *op, struct error *err)
+{
+	int r = 0;
+
+	if (!op->spec.cancel)
+		return error_set(err, 400, "This operation can't be cancelled");
+	mutex_lock(&op->lock);
+	if (op->status != STATUS_RUNNING)
+		r = error_set(err, 400, "Only running operations can be cancelled");
+	else
+		move_locked(op, STATUS_CANCELLING);
+	mutex_unlock(&op->lock);
+	if (r == 0)
+		op->spec.cancel(op, op->spec.arg);
+	return r;
+}
+
+int operation_connect(struct operation *op, const char *secret, const struct http_request *req,
+		      struct http_response *resp, struct error *err)
+{
+	if (!op->spec.connect)
+		return error_set(err, 400, "Only websocket operations can be connected");
+	if (str_is_empty(secret))
+		return error_set(err, 500, "missing secret");
+	return op->spec.connect(op, op->spec.arg, secret, req, resp, err);
+}
+
+void operations_each(struct operations *ops, const char *project, void (*fn)(struct operation *op, void *arg),
+		     void *arg)
+{
+	struct operation **all = NULL;
+	size_t n = 0;
+
+	/* references are taken first: @fn may block or take locks */
+	mutex_lock(&ops->lock);
+	for (struct operation *op = ops->list; op; op = op->next) {
+		if (project && op->project && !streq(project, op->project))
+			continue;
+		all = xreallocarray(all, n + 1, sizeof(*all));
+		all[n++] = operation_ref(op);
+	}
+	mutex_unlock(&ops->lock);
+	while (n > 0) {
+		fn(all[--n], arg);
+		operation_unref(all[n]);
+	}
+	free(all);
+}
+
+const char *operation_status_name(struct operation *op)
+{
+	const char *name;
+
+	mutex_lock(&op->lock);
+	name = status_info[op->status].name;
+	mutex_unlock(&op->lock);
+	return name;
+}
+
+static void count_running(struct operation *op, void *arg)
+{
+	mutex_lock(&op->lock);
+	if (!ended_locked(op))
+		(*(size_t *)arg)++;
+	mutex_unlock(&op->lock);
+}
+
+size_t operations_running(struct operations *ops)
+{
+	size_t n = 0;
+
+	operations_each(ops, NULL, count_running, &n);
+	return n;
+}

@@ -1,0 +1,449 @@
+/* From a request to its route: path matching, identity, permission, project, body limit; and errors as answers. */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/api.h"
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "base/timeutil.h"
+
+#define BODY_MAX (4u << 20)
+#define SEGMENTS_MAX 12
+
+const struct api_route *const api_route_tables[] = {
+	api_server_routes,  api_operation_routes, api_instance_routes, api_exec_routes, api_image_routes,
+	api_profile_routes, api_storage_routes,	  api_project_routes,  api_internal_routes, NULL,
+};
+
+/* The paths that older clients use for instances. */
+static const char *const instance_prefixes[] = {"instances", "containers", "virtual-machines"};
+
+int api_routes_check(struct error *err)
+{
+	for (size_t t = 0; api_route_tables[t]; t++) {
+		for (const struct api_route *r = api_route_tables[t]; r->path; r++) {
+			if (r->perm <= PERM_INVALID || r->perm >= PERM_MAX)
+				return error_set(err, 500, "Route %s %s has no permission",
+						 http_method_name(r->method), r->path);
+			if (!r->handler || !r->doc)
+				return error_set(err, 500, "Route %s %s has no handler or doc",
+						 http_method_name(r->method), r->path);
+		}
+	}
+	return 0;
+}
+
+/* A request path cut at its slashes; each segment still encoded. */
+struct segments {
+	const char *at[SEGMENTS_MAX];
+	size_t len[SEGMENTS_MAX];
+	size_t n; /* SEGMENTS_MAX + 1: too many */
+};
+
+static struct segments split(const char *path)
+{
+	struct segments s = {0};
+
+	if (*path == '/')
+		path++;
+	for (;;) {
+		const char *slash = strchrnul(path, '/');
+
+		if (s.n == SEGMENTS_MAX) {
+			s.n++;
+			return s;
+		}
+		s.at[s.n] = path;
+		s.len[s.n++] = (size_t)(slash - path);
+		if (!*slash)
+			return s;
+		path = slash + 1;
+	}
+}
+
+static bool segment_is(const struct segments *s, size_t i, const char *text, size_t len)
+{
+	return s->len[i] == len && memcmp(s->at[i], text, len) == 0;
+}
+
+/* Which of the instance prefixes segment 1 is, or NULL. */
+static const char *instance_prefix(const struct segments *s)
+{
+	if (s->n < 2 || !segment_is(s, 0, "1.0", 3))
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(instance_prefixes); i++)
+		if (segment_is(s, 1, instance_prefixes[i], strlen(instance_prefixes[i])))
+			return instance_prefixes[i];
+	return NULL;
+}
+
+/*
+ * Does the path fit the pattern? "{x}" takes one segment, "{x...}" at the end takes all that remain (names that may
+ * hold slashes). Segment positions of parameters go to @params.
+ */
+static bool matches(const char *pattern, const struct segments *s, const char *prefix, size_t params[API_PARAMS_MAX],
+		    size_t *n_params)
+{
+	size_t i = 0;
+
+	*n_params = 0;
+	for (pattern++;; i++) {
+		const char *end = strchrnul(pattern, '/');
+		size_t len = (size_t)(end - pattern);
+
+		if (i >= s->n)
+			return false;
+		if (*pattern == '{') {
+			if (s->len[i] == 0 && i > 0)
+				return false;
+			params[(*n_params)++] = i;
+			if (len > 4 && memcmp(end - 4, "...}", 4) == 0)
+				return true;
+		} else if (i == 1 && prefix && len == 9 && memcmp(pattern, "instances", 9) == 0) {
+			/* any alias fits */
+		} else if (!segment_is(s, i, pattern, len)) {
+			return false;
+		}
+		if (!*end)
+			return i + 1 == s->n;
+		pattern = end + 1;
+	}
+}
+
+/* The row for path and method; *@ret_known tells whether the path exists with another method. */
+static const struct api_route *find_route(struct api_call *c, const struct segments *s, size_t params[API_PARAMS_MAX],
+					  size_t *n_params, bool *ret_known)
+{
+	enum http_method method = c->req->method == HTTP_HEAD ? HTTP_GET : c->req->method;
+
+	*ret_known = false;
+	for (size_t t = 0; api_route_tables[t]; t++) {
+		for (const struct api_route *r = api_route_tables[t]; r->path; r++) {
+			if (!matches(r->path, s, c->prefix, params, n_params))
+				continue;
+			*ret_known = true;
+			if (r->method == method)
+				return r;
+		}
+	}
+	return NULL;
+}
+
+static int decode_params(struct api_call *c, const struct segments *s, const size_t params[API_PARAMS_MAX], size_t n,
+			 struct error *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t seg = params[i];
+		bool rest = strstr(c->route->path, "...}") && i + 1 == n;
+		size_t len = rest ? strlen(s->at[seg]) : s->len[seg];
+
+		c->params[i] = http_decode(s->at[seg], len);
+		if (!c->params[i])
+			return error_set(err, 400, "Invalid percent-encoding in the path");
+	}
+	return 0;
+}
+
+static struct identity identify(const struct http_request *req)
+{
+	if (req->peer.local)
+		return (struct identity){.kind = IDENTITY_LOCAL, .uid = req->peer.uid};
+	return (struct identity){.kind = IDENTITY_NONE};
+}
+
+static int check_project(struct api_call *c, struct error *err)
+{
+	const char *project = http_query(c->req, "project");
+	bool all = parse_bool_or(http_query(c->req, "all-projects"), false);
+
+	if (all && project)
+		return error_set(err, 400, "Cannot specify a project when requesting all projects");
+	c->project = str_is_empty(project) ? "default" : project;
+	if (streq(c->project, "default"))
+		return 0;
+	/* one project until projects come: reading lists of another finds nothing, all else says so */
+	if (c->route->flags & API_ANY_PROJECT)
+		return 0;
+	return error_set(err, 404, "Failed loading project \"%s\": Project not found", c->project);
+}
+
+static int check_state(struct api_call *c, struct error *err)
+{
+	if (!c->api->ready && c->route->perm != PERM_INTERNAL)
+		return error_set(err, 503, "LXD daemon setup in progress");
+	if (c->api->shutting_down && c->route->method != HTTP_GET && !(c->route->flags & API_WHILE_STOPPING))
+		return error_set(err, 503, "LXD is shutting down");
+	return 0;
+}
+
+static void call_free(void *arg)
+{
+	struct api_call *c = arg;
+
+	if (c->upload)
+		c->route->upload_free(c->upload);
+	for (size_t i = 0; i < API_PARAMS_MAX; i++)
+		free(c->params[i]);
+	json_free(c->body);
+	free(c);
+}
+
+/* All that is decided before a body is read. */
+static int on_begin(struct http_request *req, void *arg, struct error *err)
+{
+	struct api_call *c = xnew(struct api_call);
+	struct segments s = split(req->path);
+	size_t params[API_PARAMS_MAX], n = 0;
+	bool known;
+	int r;
+
+	c->api = arg;
+	c->req = req;
+	req->user = c;
+	req->user_free = call_free;
+	req->body_max = BODY_MAX;
+	if (req->method == HTTP_OPTIONS)
+		return 0;
+	if (req->method == HTTP_METHOD_INVALID)
+		return error_set(err, 404, "Method \"%s\" not found", req->method_name);
+	if (s.n > SEGMENTS_MAX)
+		return error_set(err, 404, "not found");
+	c->prefix = instance_prefix(&s);
+	c->route = find_route(c, &s, params, &n, &known);
+	if (!c->route)
+		return known ? error_set(err, 501, "not implemented") : error_set(err, 404, "not found");
+	c->id = identify(req);
+	r = check_state(c, err);
+	if (r == 0)
+		r = check_project(c, err);
+	if (r == 0 && !authorize(&c->id, c->route->perm, c->project))
+		r = error_set(err, 403, "not authorized");
+	if (r == 0)
+		r = decode_params(c, &s, params, n, err);
+	if (r == 0 && c->route->begin)
+		r = c->route->begin(c, err);
+	return r;
+}
+
+static void write_error(struct http_response *resp, const struct error *err)
+{
+	struct jsonw w;
+
+	strbuf_truncate(&resp->body, 0);
+	w = JSONW(&resp->body);
+	resp->status = err->status >= 400 && err->status <= 599 ? err->status : 500;
+	jsonw_object_begin(&w);
+	jsonw_kv_str(&w, "type", "error");
+	jsonw_kv_str(&w, "status", "");
+	jsonw_kv_int(&w, "status_code", 0);
+	jsonw_kv_str(&w, "operation", "");
+	jsonw_kv_int(&w, "error_code", resp->status);
+	jsonw_kv_str(&w, "error", error_msg(err));
+	jsonw_kv_null(&w, "metadata");
+	jsonw_object_end(&w);
+	strbuf_append_char(&resp->body, '\n');
+	resp->n_headers = 0;
+	http_response_header(resp, "Content-Type", "application/json");
+	http_response_header(resp, "X-Content-Type-Options", "nosniff");
+}
+
+static void on_fail(struct http_response *resp, const struct error *err, void *arg UNUSED)
+{
+	write_error(resp, err);
+}
+
+static void on_handle(struct http_request *req, struct http_response *resp, void *arg UNUSED)
+{
+	struct api_call *c = req->user;
+	auto_error struct error err = ERROR_INIT;
+	int r;
+
+	if (req->method == HTTP_OPTIONS) {
+		resp->status = 200;
+		return;
+	}
+	c->resp = resp;
+	r = c->route->handler(c, &err);
+	if (r < 0) {
+		log_debug("request failed", LOG_STR("method", req->method_name), LOG_STR("path", req->path),
+			  LOG_ERR(&err));
+		write_error(resp, &err);
+	}
+}
+
+struct http_handlers api_http_handlers(struct api *api)
+{
+	return (struct http_handlers){.begin = on_begin, .handle = on_handle, .fail = on_fail, .arg = api};
+}
+
+int api_body(struct api_call *c, const struct json **ret, struct error *err)
+{
+	if (!c->body) {
+		int r;
+
+		if (!c->req->body.len)
+			return error_set(err, 400, "Invalid JSON: the request has no body");
+		r = json_parse(c->req->body.data, c->req->body.len, &c->body, err);
+		if (r < 0)
+			return r;
+	}
+	*ret = c->body;
+	return 0;
+}
+
+int api_decode(struct api_call *c, const struct json_field *fields, void *dst, uint64_t *ret_given, struct error *err)
+{
+	const struct json *body;
+	int r = api_body(c, &body, err);
+
+	return r < 0 ? r : json_decode(body, "", fields, dst, ret_given, err);
+}
+
+unsigned api_recursion(struct api_call *c)
+{
+	const char *text = http_query(c->req, "recursion");
+	uint32_t v = 0;
+
+	if (!text || parse_u32(text, &v) < 0)
+		return 0;
+	return v;
+}
+
+void api_etag(const char *json, size_t len, char etag[65])
+{
+	sha256_hex(json, len, etag);
+}
+
+int api_check_etag(struct api_call *c, const char *etag, struct error *err)
+{
+	const char *sent = http_header(c->req, "If-Match");
+	size_t len;
+
+	if (str_is_empty(sent))
+		return 0;
+	len = strlen(sent);
+	if (len >= 2 && sent[0] == '"' && sent[len - 1] == '"') {
+		sent++;
+		len -= 2;
+	}
+	if (len == strlen(etag) && memcmp(sent, etag, len) == 0)
+		return 0;
+	return error_set(err, 412, "ETag doesn't match: %s vs %.*s", etag, (int)len, sent);
+}
+
+static const char sync_head[] = "{\"type\":\"sync\",\"status\":\"Success\",\"status_code\":200,\"operation\":\"\","
+				"\"error_code\":0,\"error\":\"\",\"metadata\":";
+
+/* @metadata's own buffer becomes the body: the head is put in front in place when there is room, else once copied. */
+void api_sync(struct api_call *c, struct strbuf *metadata)
+{
+	struct strbuf *out = &c->resp->body;
+
+	strbuf_reserve(out, sizeof(sync_head) + metadata->len + 4);
+	strbuf_append_len(out, sync_head, sizeof(sync_head) - 1);
+	strbuf_append_len(out, metadata->data, metadata->len);
+	strbuf_append_len(out, "}\n", 2);
+	strbuf_done(metadata);
+	http_response_header(c->resp, "Content-Type", "application/json");
+}
+
+void api_sync_etag(struct api_call *c, struct strbuf *metadata, const char *etag)
+{
+	auto_free char *quoted = xasprintf("\"%s\"", etag);
+
+	api_sync(c, metadata);
+	http_response_header(c->resp, "ETag", quoted);
+}
+
+void api_empty(struct api_call *c)
+{
+	struct strbuf b = STRBUF_INIT;
+
+	strbuf_append(&b, "{}");
+	api_sync(c, &b);
+}
+
+void api_created(struct api_call *c, const char *location)
+{
+	struct strbuf b = STRBUF_INIT;
+
+	strbuf_append(&b, "null");
+	api_sync(c, &b);
+	c->resp->status = 201;
+	http_response_header(c->resp, "Location", location);
+}
+
+void api_async(struct api_call *c, struct operation *op)
+{
+	struct jsonw w = JSONW(&c->resp->body);
+	auto_free char *url = xasprintf("/1.0/operations/%s", operation_id(op));
+
+	operation_start(op);
+	jsonw_object_begin(&w);
+	jsonw_kv_str(&w, "type", "async");
+	jsonw_kv_str(&w, "status", "Operation created");
+	jsonw_kv_int(&w, "status_code", 100);
+	jsonw_kv_str(&w, "operation", url);
+	jsonw_kv_int(&w, "error_code", 0);
+	jsonw_kv_str(&w, "error", "");
+	jsonw_key(&w, "metadata");
+	operation_render(op, &w);
+	jsonw_object_end(&w);
+	strbuf_append_char(&c->resp->body, '\n');
+	c->resp->status = 202;
+	http_response_header(c->resp, "Content-Type", "application/json");
+	http_response_header(c->resp, "Location", url);
+	operation_unref(op);
+}
+
+void api_file(struct api_call *c, int fd, const char *content_type, const char *filename)
+{
+	auto_free char *disposition = xasprintf("inline;filename=%s", filename);
+
+	c->resp->fd = fd;
+	http_response_header(c->resp, "Content-Type", content_type);
+	http_response_header(c->resp, "Content-Disposition", disposition);
+}
+
+const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch)
+{
+	strbuf_truncate(scratch, 0);
+	if (!streq(c->project, "default"))
+		strbuf_appendf(scratch, "?project=%s", c->project);
+	return strbuf_str(scratch);
+}
+
+void api_lifecycle_as(struct api *api, const char *project, const struct identity *id, const char *action,
+		      const char *source)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	struct jsonw w = JSONW(&b);
+
+	if (!events_wanted(api->events, EVENT_LIFECYCLE))
+		return;
+	jsonw_object_begin(&w);
+	jsonw_kv_str(&w, "action", action);
+	jsonw_kv_str(&w, "source", source);
+	jsonw_kv_raw(&w, "context", "{}");
+	if (id && id->kind == IDENTITY_LOCAL) {
+		jsonw_key(&w, "requestor");
+		jsonw_object_begin(&w);
+		if (id->uid == 0)
+			jsonw_kv_str(&w, "username", "root");
+		else
+			jsonw_kv_strf(&w, "username", "%u", (unsigned)id->uid);
+		jsonw_kv_str(&w, "protocol", "unix");
+		jsonw_kv_str(&w, "address", "@");
+		jsonw_object_end(&w);
+	}
+	jsonw_object_end(&w);
+	events_publish(api->events, EVENT_LIFECYCLE, project, b.data);
+}
+
+void api_lifecycle(struct api_call *c, const char *action, const char *source)
+{
+	api_lifecycle_as(c->api, c->project, &c->id, action, source);
+}

@@ -1,0 +1,396 @@
+#include "image/image.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "base/timeutil.h"
+#include "image/unpack.h"
+
+#define NS 1000000000ll
+
+struct images {
+	struct store *store;
+	char *dir;
+	int dirfd;		/* images/ */
+	int staging;		/* images/staging/ */
+	pthread_rwlock_t trees; /* read: a tree is being copied; write: one goes away */
+};
+
+struct image_upload {
+	struct images *im;
+	char *uuid;
+	int dirfd;  /* staging/<uuid>/ */
+	int fds[2]; /* by enum image_part */
+	int64_t sizes[2];
+	struct sha256 hash; /* metadata bytes, then rootfs bytes */
+};
+
+static const char *const part_files[] = {"meta", "rootfs"};
+
+/* The names that an image has below images/, from its fingerprint. */
+static char *file_name(const char *fingerprint, enum image_part part)
+{
+	return xasprintf("%s%s", fingerprint, part == IMAGE_PART_ROOTFS ? ".rootfs" : "");
+}
+
+static char *tree_name(const char *fingerprint)
+{
+	return xasprintf("%s.tree", fingerprint);
+}
+
+static int remove_files(struct images *im, const char *fingerprint, struct error *err)
+{
+	auto_free char *meta = file_name(fingerprint, IMAGE_PART_META);
+	auto_free char *rootfs = file_name(fingerprint, IMAGE_PART_ROOTFS);
+	auto_free char *tree = tree_name(fingerprint);
+	int r = path_remove_tree(im->dirfd, tree, err);
+
+	if (r == 0)
+		r = path_remove_tree(im->dirfd, rootfs, err);
+	if (r == 0)
+		r = path_remove_tree(im->dirfd, meta, err);
+	return r;
+}
+
+/* Rows that a crash left half made or half removed lose their files and themselves. */
+static int recover(struct images *im, struct error *err)
+{
+	int r = path_remove_tree(im->dirfd, "staging", err);
+
+	if (r < 0)
+		return r;
+	for (;;) {
+		auto_free char *fingerprint = NULL;
+		int64_t id = 0;
+
+		mutex_lock(&im->store->lock);
+		for (size_t i = 0; i < im->store->n_images && !fingerprint; i++) {
+			if (im->store->images[i]->phase == DB_READY)
+				continue;
+			fingerprint = xstrdup(im->store->images[i]->fingerprint);
+			id = im->store->images[i]->id;
+		}
+		mutex_unlock(&im->store->lock);
+		if (!fingerprint)
+			return 0;
+		log_info("removing unfinished image", LOG_STR("fingerprint", fingerprint));
+		r = remove_files(im, fingerprint, err);
+		if (r == 0)
+			r = store_image_remove(im->store, id, err);
+		if (r < 0)
+			return r;
+	}
+}
+
+int images_new(struct store *store, const char *lxd_dir, struct images **ret, struct error *err)
+{
+	struct images *im = xnew(struct images);
+	int r;
+
+	im->store = store;
+	im->dir = path_join(lxd_dir, "images");
+	im->dirfd = im->staging = -EBADF;
+	pthread_rwlock_init(&im->trees, NULL);
+	r = dir_make_all(AT_FDCWD, im->dir, 0700, err);
+	if (r == 0) {
+		im->dirfd = open(im->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		r = im->dirfd < 0 ? error_errno(err, errno, "Open %s", im->dir) : recover(im, err);
+	}
+	if (r == 0)
+		r = dir_make_all(im->dirfd, "staging", 0700, err);
+	if (r == 0) {
+		im->staging = openat(im->dirfd, "staging", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (im->staging < 0)
+			r = error_errno(err, errno, "Open %s/staging", im->dir);
+	}
+	if (r < 0) {
+		images_free(im);
+		return r;
+	}
+	*ret = im;
+	return 0;
+}
+
+void images_free(struct images *im)
+{
+	if (!im)
+		return;
+	fd_close(im->staging);
+	fd_close(im->dirfd);
+	pthread_rwlock_destroy(&im->trees);
+	free(im->dir);
+	free(im);
+}
+
+int image_upload_new(struct images *im, struct image_upload **ret, struct error *err)
+{
+	struct image_upload *up = xnew(struct image_upload);
+	int r = 0;
+
+	up->im = im;
+	up->uuid = uuid_new();
+	up->dirfd = up->fds[0] = up->fds[1] = -EBADF;
+	sha256_init(&up->hash);
+	if (mkdirat(im->staging, up->uuid, 0700) < 0)
+		r = error_errno(err, errno, "Create staging folder for image");
+	if (r == 0) {
+		up->dirfd = openat(im->staging, up->uuid, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (up->dirfd < 0)
+			r = error_errno(err, errno, "Open staging folder for image");
+	}
+	if (r < 0) {
+		image_upload_free(up);
+		return r;
+	}
+	*ret = up;
+	return 0;
+}
+
+int image_upload_write(struct image_upload *up, enum image_part part, const void *data, size_t len, struct error *err)
+{
+	int r;
+
+	if (up->fds[part] < 0) {
+		up->fds[part] = openat(up->dirfd, part_files[part], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (up->fds[part] < 0)
+			return error_errno(err, errno, "Create image file");
+	}
+	r = fd_write_full(up->fds[part], data, len);
+	if (r < 0) {
+		error_errno(err, -r, "Write image file");
+		return r == -ENOSPC || r == -EDQUOT ? error_status(err, 507) : r;
+	}
+	up->sizes[part] += (int64_t)len;
+	sha256_update(&up->hash, data, len);
+	return 0;
+}
+
+void image_result_done(struct image_result *r)
+{
+	free(r->fingerprint);
+	*r = (struct image_result){0};
+}
+
+/* The row from what metadata.yaml and the client said. */
+static int make_row(struct image_upload *up, const struct image_params *p, const char *fingerprint,
+		    const struct image_unpack_result *u, struct db_image *row, struct error *err)
+{
+	auto_json struct json *meta = NULL;
+	int r = json_parse(u->metadata_json, strlen(u->metadata_json), &meta, err);
+
+	if (r < 0)
+		return error_wrap(err, "Image metadata");
+	row->project = xstrdup(p->project);
+	row->fingerprint = xstrdup(fingerprint);
+	row->filename = xstrdup(p->filename ? p->filename : "");
+	row->architecture = xstrdup(json_get_str(meta, "architecture"));
+	row->type = xstrdup("container");
+	row->size_bytes = up->sizes[0] + up->sizes[1];
+	row->is_public = p->is_public;
+	row->split = up->fds[IMAGE_PART_ROOTFS] >= 0;
+	row->created_ns = json_int(json_get(meta, "creation_date")) * NS;
+	row->expires_ns = json_int(json_get(meta, "expiry_date")) * NS;
+	row->uploaded_ns = time_now_ns();
+	row->last_used_ns = TIME_GO_ZERO;
+	row->meta_ext = xstrdup(u->meta_ext);
+	row->rootfs_ext = xstrdup(u->rootfs_ext ? u->rootfs_ext : "");
+	row->staging = xstrdup(up->uuid);
+	row->phase = DB_CREATING;
+	strv_add(&row->profiles, "default");
+	r = json_to_strmap(json_get(meta, "properties"), "properties", &row->properties, err);
+	if (r < 0)
+		return r;
+	strmap_merge(&row->properties, p->properties);
+	return 0;
+}
+
+static int unpack_into(int parent, const char *name, int meta_fd, int rootfs_fd, struct image_unpack_result *res,
+		       struct error *err)
+{
+	struct image_unpack_spec spec = IMAGE_UNPACK_SPEC_INIT;
+	auto_close int target = -EBADF;
+
+	if (mkdirat(parent, name, 0700) < 0)
+		return error_errno(err, errno, "Create folder for unpacked image");
+	target = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (target < 0)
+		return error_errno(err, errno, "Open folder for unpacked image");
+	spec.meta_fd = meta_fd;
+	spec.rootfs_fd = rootfs_fd;
+	spec.target_dirfd = target;
+	return image_unpack(&spec, res, err);
+}
+
+/* Move the staged files to their names. The row is in phase creating: a crash here is undone at start. */
+static int place_files(struct image_upload *up, const char *fingerprint, struct error *err)
+{
+	struct images *im = up->im;
+	auto_free char *tree = tree_name(fingerprint);
+
+	for (int part = 0; part < 2; part++) {
+		auto_free char *name = file_name(fingerprint, (enum image_part)part);
+
+		if (up->fds[part] < 0)
+			continue;
+		if (fsync(up->fds[part]) < 0 || renameat(up->dirfd, part_files[part], im->dirfd, name) < 0)
+			return error_errno(err, errno, "Store image file %s", name);
+	}
+	if (renameat(up->dirfd, "tree", im->dirfd, tree) < 0)
+		return error_errno(err, errno, "Store unpacked image %s", tree);
+	return dir_sync(im->dirfd, ".", err);
+}
+
+static int add_image(struct image_upload *up, struct db_image *row, struct error *err)
+{
+	struct images *im = up->im;
+	auto_error struct error undo = ERROR_INIT;
+	int r = store_image_add(im->store, row, err);
+
+	if (r == -EEXIST)
+		return error_set(err, 409, "Image with same fingerprint already exists");
+	if (r < 0)
+		return r;
+	r = place_files(up, row->fingerprint, err);
+	if (r == 0) {
+		row->phase = DB_READY;
+		free(TAKE_PTR(row->staging));
+		r = store_image_update(im->store, row, err);
+	}
+	if (r < 0) {
+		remove_files(im, row->fingerprint, &undo);
+		store_image_remove(im->store, row->id, &undo);
+	}
+	return r;
+}
+
+int image_upload_finish(struct image_upload *up, const struct image_params *params, struct image_result *ret,
+			struct error *err)
+{
+	auto_image_unpack_result struct image_unpack_result unpacked = IMAGE_UNPACK_RESULT_INIT;
+	CLEANUP(db_image_done) struct db_image row = {0};
+	char fingerprint[SHA256_HEX + 1];
+	bool known;
+	int r;
+
+	if (up->fds[IMAGE_PART_META] < 0)
+		return error_set(err, 400, "The image is empty");
+	sha256_final_hex(&up->hash, fingerprint);
+	ret->fingerprint = xstrdup(fingerprint);
+	ret->size_bytes = up->sizes[0] + up->sizes[1];
+	if (!str_is_empty(params->expected) && !streq(params->expected, fingerprint))
+		return error_set(err, 400, "fingerprints don't match, got %s expected %s", fingerprint,
+				 params->expected);
+	mutex_lock(&up->im->store->lock);
+	known = store_image_locked(up->im->store, params->project, fingerprint) != NULL;
+	mutex_unlock(&up->im->store->lock);
+	if (known)
+		return error_set(err, 409, "Image with same fingerprint already exists");
+	r = unpack_into(up->dirfd, "tree", up->fds[0], up->fds[1], &unpacked, err);
+	if (r < 0)
+		return r;
+	ret->skipped_nodes = unpacked.skipped_nodes;
+	r = make_row(up, params, fingerprint, &unpacked, &row, err);
+	return r < 0 ? r : add_image(up, &row, err);
+}
+
+void image_upload_free(struct image_upload *up)
+{
+	auto_error struct error err = ERROR_INIT;
+
+	if (!up)
+		return;
+	if (path_remove_tree(up->im->staging, up->uuid, &err) < 0)
+		log_warn("staged image stays until the next start", LOG_ERR(&err));
+	fd_close(up->dirfd);
+	fd_close(up->fds[0]);
+	fd_close(up->fds[1]);
+	free(up->uuid);
+	free(up);
+}
+
+int image_delete(struct images *im, const char *project, const char *fingerprint, struct error *err)
+{
+	CLEANUP(db_image_done) struct db_image row = {0};
+	int r = store_image_dup(im->store, project, fingerprint, &row, err);
+
+	if (r < 0)
+		return r;
+	row.phase = DB_DELETING;
+	r = store_image_update(im->store, &row, err);
+	if (r < 0)
+		return r;
+	pthread_rwlock_wrlock(&im->trees);
+	r = remove_files(im, fingerprint, err);
+	pthread_rwlock_unlock(&im->trees);
+	return r < 0 ? r : store_image_remove(im->store, row.id, err);
+}
+
+/* Somebody removed the tree by hand: make it again from the files, beside, then put it in place. */
+static int restore_tree(struct images *im, const char *fingerprint, struct error *err)
+{
+	auto_image_unpack_result struct image_unpack_result unpacked = IMAGE_UNPACK_RESULT_INIT;
+	auto_error struct error ignored = ERROR_INIT;
+	auto_free char *tree = tree_name(fingerprint);
+	auto_free char *uuid = uuid_new();
+	auto_close int meta = image_file_open(im, fingerprint, IMAGE_PART_META, err);
+	auto_close int rootfs = -EBADF;
+	int r;
+
+	if (meta < 0)
+		return meta;
+	rootfs = image_file_open(im, fingerprint, IMAGE_PART_ROOTFS, &ignored);
+	r = unpack_into(im->staging, uuid, meta, rootfs, &unpacked, err);
+	if (r == 0 && renameat2(im->staging, uuid, im->dirfd, tree, RENAME_NOREPLACE) < 0 && errno != EEXIST)
+		r = error_errno(err, errno, "Store unpacked image %s", tree);
+	path_remove_tree(im->staging, uuid, &ignored);
+	return r;
+}
+
+int image_tree_open(struct images *im, const char *project, const char *fingerprint, struct error *err)
+{
+	auto_free char *tree = tree_name(fingerprint);
+	bool known;
+	int fd, r = 0;
+
+	pthread_rwlock_rdlock(&im->trees);
+	mutex_lock(&im->store->lock);
+	known = store_image_locked(im->store, project, fingerprint) != NULL;
+	mutex_unlock(&im->store->lock);
+	if (!known)
+		r = error_set(err, 404, "Image not found");
+	fd = r < 0 ? -1 : openat(im->dirfd, tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r == 0 && fd < 0 && errno == ENOENT) {
+		r = restore_tree(im, fingerprint, err);
+		if (r == 0)
+			fd = openat(im->dirfd, tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (r == 0 && fd < 0)
+		r = error_errno(err, errno, "Open unpacked image %s", tree);
+	if (r < 0) {
+		pthread_rwlock_unlock(&im->trees);
+		return r;
+	}
+	return fd;
+}
+
+void image_tree_close(struct images *im, int fd)
+{
+	fd_close(fd);
+	pthread_rwlock_unlock(&im->trees);
+}
+
+int image_file_open(struct images *im, const char *fingerprint, enum image_part part, struct error *err)
+{
+	auto_free char *name = file_name(fingerprint, part);
+	int fd = openat(im->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? error_errno(err, errno, "Open image file %s", name) : fd;
+}
