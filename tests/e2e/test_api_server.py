@@ -35,12 +35,21 @@ def test_extensions_that_do_not_work_are_not_advertised(api):
     assert not absent & set(api.get("/1.0")["api_extensions"])
 
 
-def test_user_keys_are_set_merged_and_replaced(api):
+def test_keys_are_set_merged_and_replaced(api):
+    assert api.put("/1.0", {"config": {"core.shutdown_timeout": "7"}}).status == 200
+    assert api.patch("/1.0", {"config": {"images.auto_update_interval": "0"}}).status == 200
+    assert api.get("/1.0")["config"] == {"core.shutdown_timeout": "7", "images.auto_update_interval": "0"}
+    assert api.put("/1.0", {"config": {"core.shutdown_timeout": "8"}}).status == 200
+    assert api.get("/1.0")["config"] == {"core.shutdown_timeout": "8"}
+    assert api.patch("/1.0", {"config": {"core.shutdown_timeout": ""}}).status == 200
+    assert api.get("/1.0")["config"] == {}
+
+
+@pytest.mark.ours
+def test_put_replaces_user_keys_too(api):
     assert api.put("/1.0", {"config": {"user.a": "1"}}).status == 200
-    assert api.patch("/1.0", {"config": {"user.b": "2"}}).status == 200
-    assert api.get("/1.0")["config"] == {"user.a": "1", "user.b": "2"}
-    assert api.put("/1.0", {"config": {"user.b": "3"}}).status == 200
-    assert api.get("/1.0")["config"] == {"user.b": "3"}
+    assert api.put("/1.0", {"config": {"user.b": "2"}}).status == 200
+    assert api.get("/1.0")["config"] == {"user.b": "2"}
     assert api.put("/1.0", {"config": {}}).status == 200
     assert api.get("/1.0")["config"] == {}
 

@@ -2,6 +2,7 @@
 import http.client
 import json
 import socket
+import time
 import urllib.parse
 
 from . import ws
@@ -131,7 +132,12 @@ class Client:
             self.wait(self.state(name, "stop", force=True))
             if self.request("GET", f"/1.0/instances/{name}").status == 404:
                 return  # it was ephemeral
-        self.done(self.delete(f"/1.0/instances/{name}"))
+        for _ in range(50):
+            operation = self.wait(self.delete(f"/1.0/instances/{name}"))
+            if "busy" not in operation["err"]:
+                break
+            time.sleep(0.2)  # the reference is still in its stop hooks
+        assert operation["status"] == "Success", operation
 
     def run(self, name, *command, user=0, environment=None, cwd="", timeout=60):
         """Run a command with recorded output: (exit status, stdout, stderr)."""

@@ -96,12 +96,18 @@ class WebSocket:
                 self.closed = True
                 return None
             if opcode == PING:
-                self.send_frame(PONG, payload)
+                self._answer(payload)
             elif opcode == CLOSE:
                 self.closed = True
                 return None
             elif opcode != PONG:
                 return opcode, payload
+
+    def _answer(self, payload):
+        try:
+            self.send_frame(PONG, payload)
+        except OSError:
+            pass  # the server has closed already; what it sent before is still to be read
 
     def read_stream(self, timeout=20):
         """Everything up to the barrier (or the close); True beside it if a barrier came."""
