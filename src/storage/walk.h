@@ -29,5 +29,6 @@ int walk_tree(int src, int dst, walk_visit_fn visit, void *ctx, uint64_t *skippe
 typedef int (*walk_entry_fn)(void *ctx, int dirfd, const char *name, unsigned char type, struct error *err);
 int walk_entries(int dirfd, walk_entry_fn fn, void *ctx, struct error *err);
 
-/* Open a folder by one name, no symbolic link, no mount crossed: fd or negative errno. */
+/* Open by one name, no symbolic link, no mount crossed, never blocking: fd or negative errno. */
+int walk_open(int dirfd, const char *name, int flags) MUST_USE;
 int walk_open_dir(int dirfd, const char *name) MUST_USE;
