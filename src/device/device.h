@@ -44,9 +44,10 @@ int device_plan_one(const char *name, const struct strmap *device, struct device
 /* The same for all, disks ordered so that a parent's mount comes before its children's. */
 int devices_plan(const struct mapmap *devices, struct device_plan *plan, struct error *err);
 
+/* Name of a device's node in the instance's devices folder: its name, percent-encoded; the caller frees. */
+char *device_node_file(const char *device);
 /*
- * Make the node below the folder @dirfd as @file, owned by the host ids of its owner in @map, for a bind mount into
- * the container. What was there under that name is replaced.
+ * Make the node below the folder @dirfd as device_node_file() of its device, owned by the host ids of its owner in
+ * @map, for a bind mount into the container. What was there under that name is replaced.
  */
-int device_node_create(int dirfd, const char *file, const struct device_node *node, const struct idmap *map,
-		       struct error *err);
+int device_node_create(int dirfd, const struct device_node *node, const struct idmap *map, struct error *err);
