@@ -17,7 +17,7 @@ struct image_unpack_spec {
 	unsigned timeout_ms;  /* wall time; 0: IMAGE_UNPACK_TIMEOUT_MS */
 };
 
-#define IMAGE_UNPACK_BYTES_MAX (256ULL << 30)
+#define IMAGE_UNPACK_BYTES_MAX (64ULL << 30)
 #define IMAGE_UNPACK_MEMBERS_MAX 2000000ULL
 #define IMAGE_UNPACK_TIMEOUT_MS 3600000U
 
