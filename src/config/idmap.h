@@ -14,8 +14,8 @@
 struct idmap_entry {
 	bool is_uid;
 	bool is_gid;
-	uint32_t host;	/* first id on the host */
-	uint32_t ns;	/* first id in the container */
+	uint32_t host;  /* first id on the host */
+	uint32_t ns;    /* first id in the container */
 	uint32_t count; /* how many, at least 1 */
 };
 

@@ -1,0 +1,182 @@
+/* Checks of names and of text. */
+#include "config/names.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/str.h"
+
+#define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS "0123456789"
+
+static bool only(const char *s, const char *set)
+{
+	return s[strspn(s, set)] == '\0';
+}
+
+int name_check_instance(const char *name, struct error *err)
+{
+	const char *why = NULL;
+	size_t n = name ? strlen(name) : 0;
+
+	if (n == 0)
+		return error_set(err, 400, "Invalid instance name: Name must not be empty");
+	if (n > 63)
+		why = "Name must be 1-63 characters long";
+	else if (strchr(DIGITS "-", name[0]))
+		why = "Name must not start with a digit or a hyphen";
+	else if (!only(name, LOWER UPPER DIGITS "-"))
+		why = "Name can only contain alphanumeric and hyphen characters";
+	else if (name[n - 1] == '-')
+		why = "Name must not end with a hyphen";
+	return why ? error_set(err, 400, "Invalid instance name: %s", why) : 0;
+}
+
+/* What no path component may be. */
+static int check_component(const char *what, const char *name, size_t max, struct error *err)
+{
+	if (str_is_empty(name))
+		return error_set(err, 400, "No name provided");
+	if (strlen(name) > max)
+		return error_set(err, 400, "Invalid %s name: longer than %zu bytes", what, max);
+	if (streq(name, ".") || streq(name, ".."))
+		return error_set(err, 400, "Invalid %s name \"%s\"", what, name);
+	if (strchr(name, '/'))
+		return error_set(err, 400, "Invalid %s name: may not contain slashes", what);
+	if (!text_is_clean(name, false))
+		return error_set(err, 400, "Invalid %s name: control characters or no UTF-8", what);
+	return 0;
+}
+
+int name_check_snapshot(const char *name, struct error *err)
+{
+	if (name && strchr(name, ' '))
+		return error_set(err, 400, "Invalid snapshot name: may not contain spaces");
+	return check_component("snapshot", name, 255, err);
+}
+
+int name_check_profile(const char *name, struct error *err)
+{
+	if (name && strchr(name, '/'))
+		return error_set(err, 400, "Profile names may not contain slashes");
+	return check_component("profile", name, 255, err);
+}
+
+int name_check_project(const char *name, struct error *err)
+{
+	static const struct {
+		char c;
+		const char *what;
+	} bad[] = {{' ', "spaces"}, {'/', "slashes"}, {'_', "underscores"}, {'\'', "quotes"}, {'"', "quotes"}};
+
+	for (size_t i = 0; name && i < ARRAY_SIZE(bad); i++)
+		if (strchr(name, bad[i].c))
+			return error_set(err, 400, "Project names may not contain %s", bad[i].what);
+	if (name && streq(name, "*"))
+		return error_set(err, 400, "Reserved project name");
+	return check_component("project", name, 255, err);
+}
+
+int name_check_pool(const char *name, struct error *err)
+{
+	return check_component("storage pool", name, 255, err);
+}
+
+int name_check_device(const char *name, struct error *err)
+{
+	return check_component("device", name, 64, err);
+}
+
+int name_check_alias(const char *name, struct error *err)
+{
+	if (str_is_empty(name))
+		return error_set(err, 400, "No name provided");
+	if (strlen(name) > 255 || !text_is_clean(name, false))
+		return error_set(err, 400, "Invalid image alias name");
+	return 0;
+}
+
+int name_check_fingerprint(const char *text, struct error *err)
+{
+	if (str_is_empty(text) || strlen(text) > SHA256_HEX || !only(text, DIGITS "abcdefABCDEF"))
+		return error_set(err, 400, "Invalid image fingerprint");
+	return 0;
+}
+
+bool name_is_exec_log(const char *name)
+{
+	const char *rest = startswith(name, "exec_");
+	const char *end = endswith(name, ".stdout");
+	size_t n;
+
+	if (!end)
+		end = endswith(name, ".stderr");
+	if (!rest || !end || rest >= end)
+		return false;
+	n = strspn(rest, LOWER UPPER DIGITS "-_");
+	return rest + n == end && strlen(name) < 256;
+}
+
+int name_check_log_file(const char *name, struct error *err)
+{
+	if (streq(name, "lxc.log") || streq(name, "lxc.conf") || name_is_exec_log(name))
+		return 0;
+	return error_set(err, 404, "Log file not found");
+}
+
+/* Length of the UTF-8 character at @s; 0 when it is none. */
+static size_t utf8_len(const unsigned char *s)
+{
+	static const unsigned smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t n = *s < 0x80 ? 1 : (*s & 0xe0) == 0xc0 ? 2 : (*s & 0xf0) == 0xe0 ? 3 : (*s & 0xf8) == 0xf0 ? 4 : 0;
+	unsigned code = n > 1 ? *s & (0x7fu >> n) : *s;
+
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (s[i] & 0x3f);
+	}
+	if (n > 1 && (code < smallest[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)))
+		return 0;
+	return n;
+}
+
+bool text_is_clean(const char *text, bool multiline)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	while (*s) {
+		size_t n = utf8_len(s);
+		bool control = *s < 0x20 || *s == 0x7f;
+
+		if (n == 0 || (control && !(multiline && strchr("\n\r\t", *s))))
+			return false;
+		s += n;
+	}
+	return true;
+}
+
+static const char *const adjectives[] = {
+	"able",   "amber", "apt",   "azure", "bold",   "brave",  "brief", "bright", "brisk",  "broad",  "calm",
+	"candid", "clean", "clear", "cosy",  "crisp",  "deft",   "eager", "early",  "easy",   "equal",  "fair",
+	"fast",   "fine",  "firm",  "fond",  "frank",  "free",   "fresh", "full",   "gentle", "glad",   "gold",
+	"grand",  "green", "happy", "hardy", "honest", "humble", "jolly", "keen",   "kind",   "large",  "light",
+	"lively", "loyal", "lucky", "merry", "mild",   "neat",   "noble", "open",   "plain",  "polite", "prime",
+	"proud",  "quick", "quiet", "rapid", "ready",  "sharp",  "solid", "steady", "swift",  "tidy",   "warm",
+};
+static const char *const animals[] = {
+	"adder", "ant",    "badger", "bat",    "bear",  "beaver", "bee",   "bison", "boar",  "camel", "carp",
+	"cat",   "cod",    "colt",   "crab",   "crane", "crow",   "deer",  "dog",   "dove",  "duck",  "eagle",
+	"eel",   "egret",  "elk",    "falcon", "finch", "fox",    "frog",  "gecko", "goat",  "goose", "gull",
+	"hare",  "hawk",   "heron",  "horse",  "ibex",  "jay",    "koala", "lark",  "lion",  "llama", "lynx",
+	"mole",  "moose",  "moth",   "mouse",  "newt",  "otter",  "owl",   "panda", "perch", "pony",  "puffin",
+	"quail", "rabbit", "raven",  "robin",  "seal",  "shrew",  "snail", "swan",  "tiger", "trout", "wren",
+};
+
+char *instance_name_random(void)
+{
+	return xasprintf("%s-%s", adjectives[random_below(ARRAY_SIZE(adjectives))],
+			 animals[random_below(ARRAY_SIZE(animals))]);
+}
