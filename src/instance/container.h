@@ -46,11 +46,11 @@ struct container_process {
 void container_process_done(struct container_process *p);
 
 struct container_start_spec {
-	const char *name;	    /* liblxc's name of the container */
+	const char *name;           /* liblxc's name of the container */
 	const struct lxcconf *conf; /* from lxcconf_build() */
-	const char *conf_path;	    /* the configuration is saved here (logs/<n>/lxc.conf) for exec and for people */
-	const char *log_path;	    /* liblxc's log; a failure's message is taken from what this start wrote there */
-	unsigned timeout_ms;	    /* 0: one minute */
+	const char *conf_path;      /* the configuration is saved here (logs/<n>/lxc.conf) for exec and for people */
+	const char *log_path;       /* liblxc's log; a failure's message is taken from what this start wrote there */
+	unsigned timeout_ms;        /* 0: one minute */
 };
 
 /*
@@ -79,14 +79,14 @@ int container_unfreeze(struct container_host *h, const char *name, struct error 
 
 struct container_exec_spec {
 	const char *name;
-	const char *conf_path;	 /* as saved by the start */
+	const char *conf_path;   /* as saved by the start */
 	const char *const *argv; /* at least one; looked up in the PATH of @env when it has no slash */
-	const char *const *env;	 /* the whole environment, "KEY=value"; the caller makes the defaults */
-	uid_t uid;		 /* container ids */
+	const char *const *env;  /* the whole environment, "KEY=value"; the caller makes the defaults */
+	uid_t uid;               /* container ids */
 	gid_t gid;
 	const char *cwd;  /* NULL, "" or missing in the container: "/" */
 	bool interactive; /* a terminal from the container's devpts; the three fds are not used then */
-	unsigned width;	  /* 0: unknown */
+	unsigned width;   /* 0: unknown */
 	unsigned height;
 	int stdin_fd; /* borrowed; negative: /dev/null */
 	int stdout_fd;
@@ -95,21 +95,8 @@ struct container_exec_spec {
 
 #define CONTAINER_EXEC_SPEC_INIT ((struct container_exec_spec){.stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1})
 
-/* A command that was started. Poll @sock for POLLIN to learn that it has ended, then read its status. */
-struct container_exec {
-	int sock;
-	pid_t pid;  /* on the host; 0 when exec itself failed before that was known */
-	int pidfd;  /* -EBADF when not known */
-	int pty_fd; /* the terminal's master side when interactive, else -EBADF; take it with TAKE_FD */
-};
-
-#define CONTAINER_EXEC_INIT ((struct container_exec){.sock = -EBADF, .pidfd = -EBADF, .pty_fd = -EBADF})
-#define auto_container_exec CLEANUP(container_exec_done)
-/* Close what is open; a command that still runs goes on running. */
-void container_exec_done(struct container_exec *x);
-
 enum container_exec_end {
-	CONTAINER_EXEC_EXITED,	       /* value: exit code */
+	CONTAINER_EXEC_EXITED,         /* value: exit code */
 	CONTAINER_EXEC_SIGNALED,       /* value: signal number */
 	CONTAINER_EXEC_NOT_FOUND,      /* value: errno of execve (ENOENT, ENOTDIR): 127, "Command not found" */
 	CONTAINER_EXEC_NOT_EXECUTABLE, /* value: errno of execve (EACCES, ENOEXEC ...): 126, "Command not executable" */
@@ -121,14 +108,33 @@ struct container_exec_status {
 };
 
 /*
+ * A command that was started. Unless @ended, poll @sock for POLLIN to learn that it has ended, then read its status.
+ */
+struct container_exec {
+	int sock;
+	pid_t pid;  /* on the host; 0 when it could not be executed and @ended says so at once */
+	int pidfd;  /* -EBADF when there is no pid */
+	int pty_fd; /* the terminal's master side when interactive, else -EBADF. Closing it hangs the command up */
+	bool ended; /* the status is here already */
+	struct container_exec_status status; /* private: use container_exec_read_status() */
+};
+
+#define CONTAINER_EXEC_INIT ((struct container_exec){.sock = -EBADF, .pidfd = -EBADF, .pty_fd = -EBADF})
+#define auto_container_exec CLEANUP(container_exec_done)
+/* Close what is open; a command that still runs goes on running. */
+void container_exec_done(struct container_exec *x);
+
+/*
  * Run a command in all namespaces of a running container with its seccomp policy, capabilities, LSM label and
  * cgroups, no supplementary groups and no other fd than 0, 1, 2. Returns when it has been started, or when it could
  * not be executed: that too is told by the status. -EINVAL (400): not running.
  */
 int container_exec(struct container_host *h, const struct container_exec_spec *spec, struct container_exec *ret,
 		   struct error *err);
+/* Only the command itself gets it, not its children. -ESRCH: it has ended. */
 int container_exec_signal(struct container_exec *x, int signum, struct error *err);
-int container_exec_resize(struct container_exec *x, unsigned width, unsigned height, struct error *err);
+/* Works on the terminal's master side, whoever owns it by then. */
+int container_exec_resize(int pty_fd, unsigned width, unsigned height, struct error *err);
 /* How it ended; blocks until it has. May be called once. -EIO: the helper died first. */
 int container_exec_read_status(struct container_exec *x, struct container_exec_status *ret, struct error *err);
 
@@ -139,12 +145,12 @@ int container_exec_read_status(struct container_exec *x, struct container_exec_s
 int container_net_state(struct container_host *h, int init_pidfd, char **ret_json, struct error *err);
 
 struct container_mount_spec {
-	int init_pidfd;	    /* borrowed */
-	int source_fd;	    /* borrowed, O_PATH is enough: a folder, file or device node on the host */
+	int init_pidfd;     /* borrowed */
+	int source_fd;      /* borrowed, O_PATH is enough: a folder, file or device node on the host */
 	const char *target; /* path in the container; its symbolic links resolve inside the container's root */
 	bool readonly;
 	bool recursive;
-	bool shift;		 /* idmapped by the container's user namespace; ignored for privileged ones */
+	bool shift;              /* idmapped by the container's user namespace; ignored for privileged ones */
 	const char *propagation; /* NULL: private; shared, slave, unbindable, or with r in front */
 };
 

@@ -36,11 +36,12 @@ const char *lxcconf_get(const struct lxcconf *c, const char *key);
 
 /* What the host offers; see lxcconf_probe_host(). */
 struct lxcconf_host {
-	struct strv paths;	/* those of lxcconf_optional_paths that exist */
+	struct strv paths;           /* those of lxcconf_optional_paths that exist */
 	struct cgroup_layout cgroup; /* from cgroup_layout_read() */
-	bool in_user_namespace; /* of the daemon: no device cgroup, no mknod */
-	uint64_t memory_bytes;	/* for limits in percent */
+	bool in_user_namespace;      /* of the daemon: no device cgroup, no mknod */
+	uint64_t memory_bytes;       /* for limits in percent */
 	unsigned cpus_online;
+	bool swap_accounting; /* v1: memory.memsw.* exists */
 };
 
 #define LXCCONF_HOST_INIT ((struct lxcconf_host){0})
@@ -51,16 +52,16 @@ int lxcconf_probe_host(const char *root, struct lxcconf_host *ret, struct error 
 struct lxcconf_input {
 	const char *name;
 	const char *architecture; /* "x86_64", "i686" ... */
-	const char *log_path;	  /* logs/<n>/lxc.log */
-	const char *log_level;	  /* NULL: warn */
+	const char *log_path;     /* logs/<n>/lxc.log */
+	const char *log_level;    /* NULL: warn */
 	const char *console_log;  /* NULL: none */
 	const char *rootfs_path;
-	bool rootfs_idmapped; /* the files hold container ids: mount with an idmap */
-	const struct idmap *idmap; /* empty: privileged */
-	const struct strmap *config; /* expanded */
-	const struct device_plan *plan;	 /* NULL: none */
-	const char *seccomp_path;	 /* policy file; NULL: none */
-	const char *apparmor_profile;	 /* NULL: no AppArmor here */
+	bool rootfs_idmapped;           /* the files hold container ids: mount with an idmap */
+	const struct idmap *idmap;      /* empty: privileged */
+	const struct strmap *config;    /* expanded */
+	const struct device_plan *plan; /* NULL: none */
+	const char *seccomp_path;       /* policy file; NULL: none */
+	const char *apparmor_profile;   /* NULL: no AppArmor here */
 	const struct lxcconf_host *host;
 	const char *mounts_dir; /* $LXD_DIR/devices/<n>: nodes made by the daemon; NULL: none */
 };
@@ -74,6 +75,8 @@ int lxcconf_build(const struct lxcconf_input *in, struct lxcconf *ret, struct er
 /* One live limit as liblxc cgroup items without the "lxc.cgroup." prefix ("memory.max"), for container_cgroup_set(). */
 int lxcconf_limits(const struct strmap *config, const struct lxcconf_host *host, struct lxcconf *ret,
 		   struct error *err);
+/* "c 1:3 rwm"; the caller frees. */
+char *lxcconf_device_rule(const struct device_rule *rule);
 /* Text of raw.lxc: `key = value` lines. -EINVAL (400) with the line for refused keys or bad syntax. */
 int raw_lxc_validate(const char *text, struct error *err);
 /* A path as a field of a mount entry: white space and backslash in octal; the caller frees. */

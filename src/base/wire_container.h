@@ -1,0 +1,65 @@
+/*
+ * What lxd and lxd-container say to each other. For each request lxd sends one byte and one end of a socket pair over
+ * the helper's fd 3; on the pair goes one request message and come one or more replies (base/wire.h). The fields of
+ * each message stand beside its number, in their order.
+ */
+#pragma once
+
+enum wire_container_request {
+	/* lxcpath, name, conf_path, log_path, u32 count, count * (key, value) -> PROCESS */
+	WIRE_CONTAINER_START = 1,
+	/* lxcpath, name -> PROCESS */
+	WIRE_CONTAINER_FIND,
+	/* lxcpath, name, u32 old init pid, u32 timeout_ms; fd: monitor's pidfd -> PROCESS */
+	WIRE_CONTAINER_WAIT_RUNNING,
+	/* lxcpath, name, u32 enum wire_container_action -> OK */
+	WIRE_CONTAINER_CONTROL,
+	/*
+	 * lxcpath, name, conf_path, u32 uid, u32 gid, cwd, u32 interactive, u32 width, u32 height, u32 bits of the
+	 * stdio fds that follow (1, 2, 4), argv, env -> STARTED, then STATUS or ERROR
+	 */
+	WIRE_CONTAINER_EXEC,
+	/* none; fd: init's pidfd -> OK with JSON text */
+	WIRE_CONTAINER_NET_STATE,
+	/* target, u32 WIRE_MOUNT_ bits, propagation; fds: init's pidfd, source -> OK with u32 created */
+	WIRE_CONTAINER_MOUNT,
+	/* target, u32 remove; fd: init's pidfd -> OK */
+	WIRE_CONTAINER_UMOUNT,
+	/* lxcpath, name, key, value -> OK */
+	WIRE_CONTAINER_CGROUP_SET,
+	/* lxcpath, name, key -> OK with the text */
+	WIRE_CONTAINER_CGROUP_GET,
+	WIRE_CONTAINER_REQUEST_MAX,
+};
+
+enum wire_container_action {
+	WIRE_ACTION_KILL = 1,
+	WIRE_ACTION_HALT,
+	WIRE_ACTION_REBOOT,
+	WIRE_ACTION_FREEZE,
+	WIRE_ACTION_UNFREEZE,
+	WIRE_ACTION_MAX,
+};
+
+enum wire_container_reply {
+	/* status, errnum, message */
+	WIRE_REPLY_ERROR = 1,
+	/* what the request says */
+	WIRE_REPLY_OK,
+	/* u32 state, u32 init pid, u32 monitor pid; fds (unless stopped): pidfds of init and monitor */
+	WIRE_REPLY_PROCESS,
+	/* u32 pid; fds: pidfd, and the terminal when interactive */
+	WIRE_REPLY_STARTED,
+	/* u32 enum container_exec_end, u32 value */
+	WIRE_REPLY_STATUS,
+};
+
+enum {
+	WIRE_MOUNT_READONLY = 1,
+	WIRE_MOUNT_RECURSIVE = 2,
+	WIRE_MOUNT_SHIFT = 4,
+};
+
+/* Values of the fields above, the same on both sides. */
+enum wire_container_state { WIRE_STATE_STOPPED, WIRE_STATE_RUNNING, WIRE_STATE_FROZEN };
+enum wire_exec_end { WIRE_EXEC_EXITED, WIRE_EXEC_SIGNALED, WIRE_EXEC_NOT_FOUND, WIRE_EXEC_NOT_EXECUTABLE };

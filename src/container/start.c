@@ -1,0 +1,97 @@
+/* Starting a container: configure liblxc, save the configuration, start, tell the daemon the processes. */
+#include <fcntl.h>
+#include <malloc.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "container/container.h"
+
+#define ITEMS_MAX 4096u
+
+static int configure(struct lxc_container *c, struct wire_reader *r, struct error *err)
+{
+	uint32_t count = wire_get_u32(r);
+
+	if (r->bad || count > ITEMS_MAX)
+		return request_malformed(err);
+	for (uint32_t i = 0; i < count; i++) {
+		auto_free char *key = wire_get_str(r);
+		auto_free char *value = wire_get_str(r);
+
+		if (!key || !value)
+			return request_malformed(err);
+		if (!c->set_config_item(c, key, value)) {
+			error_set(err, 400, "Set liblxc's \"%s\" to \"%s\": liblxc refused it", key, value);
+			return -err->errnum;
+		}
+	}
+	return wire_done(r) ? 0 : request_malformed(err);
+}
+
+/* liblxc opens the rootfs late and far from the daemon's eyes; the common mistakes get their own words. */
+static int check_rootfs(struct lxc_container *c, struct error *err)
+{
+	char path[4096];
+	const char *p = path;
+
+	if (c->get_config_item(c, "lxc.rootfs.path", path, sizeof(path)) <= 0)
+		return 0;
+	if (startswith(p, "dir:"))
+		p += strlen("dir:");
+	if (*p == '/' && access(p, F_OK) < 0)
+		return error_errno(err, errno, "Open the root file system %s", p);
+	return 0;
+}
+
+static int run(struct lxc_container *c, const char *conf_path, const char *log_path, struct error *err)
+{
+	auto_free char *what = xasprintf("Start container %s", c->name);
+	struct lxc_log_mark mark = LXC_LOG_MARK_INIT;
+	int r;
+
+	if (!c->save_config(c, conf_path))
+		return error_errno(err, errno ? errno : EIO, "Save the container's configuration as %s", conf_path);
+	r = check_rootfs(c, err);
+	if (r < 0)
+		return error_wrap(err, "%s", what);
+	lxc_log_mark_file(&mark, log_path);
+	c->want_daemonize(c, true);
+	c->want_close_all_fds(c, true);
+	malloc_trim(0); /* the monitor is a fork of this process and keeps what is on the heap */
+	if (!c->start(c, 0, NULL))
+		return lxc_log_error(&mark, err, 500, what);
+	return 0;
+}
+
+int request_start(struct request *rq, struct error *err)
+{
+	struct wire_reader *in = &rq->msg.reader;
+	auto_free char *lxcpath = wire_get_str(in);
+	auto_free char *name = wire_get_str(in);
+	auto_free char *conf_path = wire_get_str(in);
+	auto_free char *log_path = wire_get_str(in);
+	struct lxc_container *c;
+	int r;
+
+	if (in->bad || !lxcpath || !name || !conf_path || !log_path)
+		return request_malformed(err);
+	c = container_open(name, lxcpath, err);
+	if (!c)
+		return -err->errnum;
+	if (c->is_running(c)) {
+		error_set(err, 400, "The instance is already running");
+		err->errnum = EEXIST;
+		return -EEXIST;
+	}
+	c->clear_config(c);
+	r = configure(c, in, err);
+	if (r < 0)
+		return r;
+	wire_message_done(&rq->msg);
+	r = run(c, conf_path, log_path, err);
+	if (r < 0)
+		return r;
+	return request_reply_process(rq, c, err);
+}

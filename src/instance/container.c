@@ -1,0 +1,550 @@
+/* The daemon's side of lxd-container: one call per request, each over a socket pair of its own. */
+#include "instance/container.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/thread.h"
+#include "base/wire.h"
+#include "base/wire_container.h"
+
+#define DEFAULT_TIMEOUT_MS 60000u
+
+_Static_assert((int)CONTAINER_STOPPED == (int)WIRE_STATE_STOPPED && (int)CONTAINER_RUNNING == (int)WIRE_STATE_RUNNING &&
+		       (int)CONTAINER_FROZEN == (int)WIRE_STATE_FROZEN,
+	       "states on the wire");
+_Static_assert((int)CONTAINER_EXEC_EXITED == (int)WIRE_EXEC_EXITED &&
+		       (int)CONTAINER_EXEC_SIGNALED == (int)WIRE_EXEC_SIGNALED &&
+		       (int)CONTAINER_EXEC_NOT_FOUND == (int)WIRE_EXEC_NOT_FOUND &&
+		       (int)CONTAINER_EXEC_NOT_EXECUTABLE == (int)WIRE_EXEC_NOT_EXECUTABLE,
+	       "ends on the wire");
+
+struct container_host {
+	char *program;
+	char *lxcpath;
+	struct mutex lock;
+	int door GUARDED_BY(lock);  /* to the zygote's fd 3 */
+	pid_t pid GUARDED_BY(lock); /* of the zygote, 0: none */
+};
+
+struct container_host *container_host_new(const char *program, const char *lxcpath)
+{
+	struct container_host *h = xnew(struct container_host);
+
+	h->program = program ? xstrdup(program) : process_helper_path("lxd-container");
+	h->lxcpath = xstrdup(lxcpath);
+	mutex_init(&h->lock);
+	mutex_lock(&h->lock);
+	h->door = -EBADF;
+	mutex_unlock(&h->lock);
+	return h;
+}
+
+/* Close the door, on which the zygote ends, and wait for that. */
+static void host_reap_locked(struct container_host *h) REQUIRES(h->lock)
+{
+	h->door = fd_close(h->door);
+	if (h->pid > 0)
+		while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	h->pid = 0;
+}
+
+void container_host_free(struct container_host *h)
+{
+	if (!h)
+		return;
+	mutex_lock(&h->lock);
+	host_reap_locked(h);
+	mutex_unlock(&h->lock);
+	mutex_done(&h->lock);
+	free(h->program);
+	free(h->lxcpath);
+	free(h);
+}
+
+static int host_start_locked(struct container_host *h, struct error *err) REQUIRES(h->lock)
+{
+	const char *argv[] = {h->program, NULL};
+	struct process_spec spec = PROCESS_SPEC_INIT;
+	auto_close int inside = -EBADF;
+	int pair[2], r;
+
+	if (h->door >= 0)
+		return 0;
+	r = wire_pair(pair, err);
+	if (r < 0)
+		return r;
+	inside = pair[1];
+	spec.argv = argv;
+	spec.fds = &inside;
+	spec.nfds = 1;
+	spec.new_session = true;
+	r = process_spawn(&spec, &h->pid, NULL, err);
+	if (r < 0) {
+		close(pair[0]);
+		h->pid = 0;
+		return error_wrap(err, "Start the container helper");
+	}
+	h->door = pair[0];
+	return 0;
+}
+
+int container_host_warm(struct container_host *h, struct error *err)
+{
+	int r;
+
+	mutex_lock(&h->lock);
+	r = host_start_locked(h, err);
+	mutex_unlock(&h->lock);
+	return r;
+}
+
+pid_t container_host_pid(struct container_host *h)
+{
+	pid_t pid;
+
+	mutex_lock(&h->lock);
+	pid = h->pid;
+	mutex_unlock(&h->lock);
+	return pid;
+}
+
+/* Hand @fd to the zygote; a dead one is replaced, once. */
+static int host_hand_over(struct container_host *h, int fd, struct error *err)
+{
+	const struct strbuf byte = {.data = (char[]){'r', 0}, .len = 1};
+	int r = -EPIPE;
+
+	mutex_lock(&h->lock);
+	for (int attempt = 0; attempt < 2 && r < 0; attempt++) {
+		r = host_start_locked(h, err);
+		if (r < 0)
+			goto out;
+		r = wire_send(h->door, &byte, &fd, 1);
+		if (r < 0)
+			host_reap_locked(h);
+	}
+	if (r < 0)
+		error_errno(err, -r, "Send a request to the container helper");
+out:
+	mutex_unlock(&h->lock);
+	return r;
+}
+
+static void set_time_limit(int sock, unsigned timeout_ms)
+{
+	struct timeval tv = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
+
+	(void)!setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+}
+
+/* Receive one reply and its number; an error reply becomes @err. */
+static int receive(int sock, struct wire_message *ret, uint32_t *ret_kind, struct error *err)
+{
+	int r = wire_recv(sock, ret);
+
+	if (r == 0) {
+		error_set(err, 500, "The container helper ended without an answer");
+		err->errnum = EIO;
+		return -EIO;
+	}
+	if (r == -EAGAIN) {
+		error_set(err, 500, "The container helper did not answer in time");
+		err->errnum = ETIMEDOUT;
+		return -ETIMEDOUT;
+	}
+	if (r < 0)
+		return error_errno(err, -r, "Receive the container helper's answer");
+	*ret_kind = wire_get_u32(&ret->reader);
+	return *ret_kind == WIRE_REPLY_ERROR ? wire_get_error(&ret->reader, err) : 0;
+}
+
+static int malformed(struct error *err)
+{
+	return error_set(err, 500, "The container helper's answer is malformed");
+}
+
+/* Send a request; the socket on which its replies come. */
+static int ask(struct container_host *h, const struct strbuf *request, const int *fds, size_t nfds, unsigned timeout_ms,
+	       int *ret_sock, struct error *err)
+{
+	auto_close int near = -EBADF;
+	auto_close int far = -EBADF;
+	int pair[2], r;
+
+	r = wire_pair(pair, err);
+	if (r < 0)
+		return r;
+	near = pair[0];
+	far = pair[1];
+	set_time_limit(near, timeout_ms ? timeout_ms : DEFAULT_TIMEOUT_MS);
+	r = wire_send(near, request, fds, nfds);
+	if (r < 0)
+		return error_errno(err, -r, "Send a request to the container helper");
+	r = host_hand_over(h, far, err);
+	if (r < 0)
+		return r;
+	*ret_sock = TAKE_FD(near);
+	return 0;
+}
+
+/* A request with one reply, of the kind @expect. */
+static int call(struct container_host *h, const struct strbuf *request, const int *fds, size_t nfds,
+		unsigned timeout_ms, uint32_t expect, struct wire_message *ret, struct error *err)
+{
+	auto_close int sock = -EBADF;
+	uint32_t kind = 0;
+	int r = ask(h, request, fds, nfds, timeout_ms, &sock, err);
+
+	if (r < 0)
+		return r;
+	r = receive(sock, ret, &kind, err);
+	if (r < 0)
+		return r;
+	return kind == expect ? 0 : malformed(err);
+}
+
+/* The first fields of most requests. */
+static void begin(struct container_host *h, struct strbuf *b, enum wire_container_request kind, const char *name)
+{
+	wire_put_u32(b, kind);
+	wire_put_str(b, h->lxcpath);
+	wire_put_str(b, name);
+}
+
+void container_process_done(struct container_process *p)
+{
+	p->init_pidfd = fd_close(p->init_pidfd);
+	p->monitor_pidfd = fd_close(p->monitor_pidfd);
+}
+
+static int take_process(struct wire_message *m, struct container_process *ret, struct error *err)
+{
+	uint32_t state = wire_get_u32(&m->reader);
+	pid_t init = (pid_t)wire_get_u32(&m->reader);
+	pid_t monitor = (pid_t)wire_get_u32(&m->reader);
+	bool running = state != CONTAINER_STOPPED;
+
+	if (!wire_done(&m->reader) || state > CONTAINER_FROZEN || (running && (m->fds[0] < 0 || m->fds[1] < 0)))
+		return malformed(err);
+	*ret = (struct container_process){
+		.state = state,
+		.init_pid = init,
+		.monitor_pid = monitor,
+		.init_pidfd = TAKE_FD(m->fds[0]),
+		.monitor_pidfd = TAKE_FD(m->fds[1]),
+	};
+	return 0;
+}
+
+int container_start(struct container_host *h, const struct container_start_spec *spec, struct container_process *ret,
+		    struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	int r;
+
+	begin(h, &b, WIRE_CONTAINER_START, spec->name);
+	wire_put_str(&b, spec->conf_path);
+	wire_put_str(&b, spec->log_path);
+	wire_put_u32(&b, (uint32_t)spec->conf->len);
+	for (size_t i = 0; i < spec->conf->len; i++) {
+		wire_put_str(&b, spec->conf->items[i].key);
+		wire_put_str(&b, spec->conf->items[i].value);
+	}
+	r = call(h, &b, NULL, 0, spec->timeout_ms, WIRE_REPLY_PROCESS, &m, err);
+	if (r < 0)
+		return r;
+	r = take_process(&m, ret, err);
+	if (r < 0 || ret->state != CONTAINER_STOPPED)
+		return r;
+	return error_set(err, 500, "Start container %s: its init has ended already", spec->name);
+}
+
+int container_find(struct container_host *h, const char *name, struct container_process *ret, struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	int r;
+
+	begin(h, &b, WIRE_CONTAINER_FIND, name);
+	r = call(h, &b, NULL, 0, 0, WIRE_REPLY_PROCESS, &m, err);
+	return r < 0 ? r : take_process(&m, ret, err);
+}
+
+int container_wait_running(struct container_host *h, const char *name, pid_t old_init_pid, int monitor_pidfd,
+			   unsigned timeout_ms, struct container_process *ret, struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	unsigned limit_ms = timeout_ms ? timeout_ms : DEFAULT_TIMEOUT_MS;
+	int r;
+
+	begin(h, &b, WIRE_CONTAINER_WAIT_RUNNING, name);
+	wire_put_u32(&b, (uint32_t)old_init_pid);
+	wire_put_u32(&b, limit_ms);
+	r = call(h, &b, &monitor_pidfd, 1, limit_ms + 5000, WIRE_REPLY_PROCESS, &m, err);
+	return r < 0 ? r : take_process(&m, ret, err);
+}
+
+static int control(struct container_host *h, const char *name, enum wire_container_action action, struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	begin(h, &b, WIRE_CONTAINER_CONTROL, name);
+	wire_put_u32(&b, action);
+	return call(h, &b, NULL, 0, 0, WIRE_REPLY_OK, &m, err);
+}
+
+int container_kill(struct container_host *h, const char *name, struct error *err)
+{
+	return control(h, name, WIRE_ACTION_KILL, err);
+}
+
+int container_halt(struct container_host *h, const char *name, struct error *err)
+{
+	return control(h, name, WIRE_ACTION_HALT, err);
+}
+
+int container_reboot(struct container_host *h, const char *name, struct error *err)
+{
+	return control(h, name, WIRE_ACTION_REBOOT, err);
+}
+
+int container_freeze(struct container_host *h, const char *name, struct error *err)
+{
+	return control(h, name, WIRE_ACTION_FREEZE, err);
+}
+
+int container_unfreeze(struct container_host *h, const char *name, struct error *err)
+{
+	return control(h, name, WIRE_ACTION_UNFREEZE, err);
+}
+
+void container_exec_done(struct container_exec *x)
+{
+	x->sock = fd_close(x->sock);
+	x->pidfd = fd_close(x->pidfd);
+	x->pty_fd = fd_close(x->pty_fd);
+}
+
+static int take_status(struct wire_message *m, struct container_exec_status *ret, struct error *err)
+{
+	uint32_t end = wire_get_u32(&m->reader);
+	uint32_t value = wire_get_u32(&m->reader);
+
+	if (!wire_done(&m->reader) || end > CONTAINER_EXEC_NOT_EXECUTABLE)
+		return malformed(err);
+	*ret = (struct container_exec_status){.end = end, .value = (int)value};
+	return 0;
+}
+
+static int take_started(struct wire_message *m, const struct container_exec_spec *spec, struct container_exec *x,
+			struct error *err)
+{
+	uint32_t pid = wire_get_u32(&m->reader);
+
+	if (!wire_done(&m->reader) || m->fds[0] < 0 || spec->interactive != (m->fds[1] >= 0))
+		return malformed(err);
+	x->pid = (pid_t)pid;
+	x->pidfd = TAKE_FD(m->fds[0]);
+	x->pty_fd = TAKE_FD(m->fds[1]);
+	return 0;
+}
+
+static void put_exec(struct strbuf *b, const struct container_exec_spec *spec, int fds[3], size_t *ret_nfds)
+{
+	const int stdio[3] = {spec->stdin_fd, spec->stdout_fd, spec->stderr_fd};
+	uint32_t bits = 0;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < 3 && !spec->interactive; i++) {
+		if (stdio[i] < 0)
+			continue;
+		bits |= 1u << i;
+		fds[n++] = stdio[i];
+	}
+	wire_put_str(b, spec->conf_path);
+	wire_put_u32(b, spec->uid);
+	wire_put_u32(b, spec->gid);
+	wire_put_str(b, spec->cwd);
+	wire_put_u32(b, spec->interactive);
+	wire_put_u32(b, spec->width);
+	wire_put_u32(b, spec->height);
+	wire_put_u32(b, bits);
+	wire_put_list(b, spec->argv);
+	wire_put_list(b, spec->env);
+	*ret_nfds = n;
+}
+
+int container_exec(struct container_host *h, const struct container_exec_spec *spec, struct container_exec *ret,
+		   struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_container_exec struct container_exec x = CONTAINER_EXEC_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	uint32_t kind = 0;
+	size_t nfds = 0;
+	int fds[3], r;
+
+	begin(h, &b, WIRE_CONTAINER_EXEC, spec->name);
+	put_exec(&b, spec, fds, &nfds);
+	r = ask(h, &b, fds, nfds, 0, &x.sock, err);
+	if (r < 0)
+		return r;
+	r = receive(x.sock, &m, &kind, err);
+	if (r < 0)
+		return r;
+	if (kind == WIRE_REPLY_STATUS) {
+		x.ended = true;
+		r = take_status(&m, &x.status, err);
+	} else {
+		r = kind == WIRE_REPLY_STARTED ? take_started(&m, spec, &x, err) : malformed(err);
+	}
+	if (r < 0)
+		return r;
+	set_time_limit(x.sock, 0);
+	*ret = x;
+	x = CONTAINER_EXEC_INIT;
+	return 0;
+}
+
+int container_exec_signal(struct container_exec *x, int signum, struct error *err)
+{
+	if (x->pidfd < 0)
+		return error_errno(err, ESRCH, "Send signal %d to the command", signum);
+	if (syscall(SYS_pidfd_send_signal, x->pidfd, signum, NULL, 0) < 0)
+		return error_errno(err, errno, "Send signal %d to the command", signum);
+	return 0;
+}
+
+int container_exec_resize(int pty_fd, unsigned width, unsigned height, struct error *err)
+{
+	struct winsize size = {.ws_col = (unsigned short)MIN_OF(width, 65535u),
+			       .ws_row = (unsigned short)MIN_OF(height, 65535u)};
+
+	if (ioctl(pty_fd, TIOCSWINSZ, &size) < 0)
+		return error_errno(err, errno, "Resize the terminal");
+	return 0;
+}
+
+int container_exec_read_status(struct container_exec *x, struct container_exec_status *ret, struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	uint32_t kind = 0;
+	int r;
+
+	if (x->ended) {
+		*ret = x->status;
+		return 0;
+	}
+	r = receive(x->sock, &m, &kind, err);
+	if (r < 0)
+		return r;
+	return kind == WIRE_REPLY_STATUS ? take_status(&m, ret, err) : malformed(err);
+}
+
+int container_net_state(struct container_host *h, int init_pidfd, char **ret_json, struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_free char *json = NULL;
+	int r;
+
+	wire_put_u32(&b, WIRE_CONTAINER_NET_STATE);
+	r = call(h, &b, &init_pidfd, 1, 0, WIRE_REPLY_OK, &m, err);
+	if (r < 0)
+		return r;
+	json = wire_get_str(&m.reader);
+	if (!wire_done(&m.reader) || !json)
+		return malformed(err);
+	*ret_json = TAKE_PTR(json);
+	return 0;
+}
+
+int container_mount(struct container_host *h, const struct container_mount_spec *spec, bool *ret_created,
+		    struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	const int fds[2] = {spec->init_pidfd, spec->source_fd};
+	uint32_t flags = 0;
+	int r;
+
+	flags |= spec->readonly ? WIRE_MOUNT_READONLY : 0;
+	flags |= spec->recursive ? WIRE_MOUNT_RECURSIVE : 0;
+	flags |= spec->shift ? WIRE_MOUNT_SHIFT : 0;
+	wire_put_u32(&b, WIRE_CONTAINER_MOUNT);
+	wire_put_str(&b, spec->target);
+	wire_put_u32(&b, flags);
+	wire_put_str(&b, spec->propagation);
+	r = call(h, &b, fds, 2, 0, WIRE_REPLY_OK, &m, err);
+	if (r < 0)
+		return r;
+	*ret_created = wire_get_u32(&m.reader) != 0;
+	return wire_done(&m.reader) ? 0 : malformed(err);
+}
+
+int container_umount(struct container_host *h, int init_pidfd, const char *target, bool remove_target,
+		     struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	wire_put_u32(&b, WIRE_CONTAINER_UMOUNT);
+	wire_put_str(&b, target);
+	wire_put_u32(&b, remove_target);
+	return call(h, &b, &init_pidfd, 1, 0, WIRE_REPLY_OK, &m, err);
+}
+
+int container_cgroup_set(struct container_host *h, const char *name, const char *key, const char *value,
+			 struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	begin(h, &b, WIRE_CONTAINER_CGROUP_SET, name);
+	wire_put_str(&b, key);
+	wire_put_str(&b, value);
+	return call(h, &b, NULL, 0, 0, WIRE_REPLY_OK, &m, err);
+}
+
+int container_cgroup_get(struct container_host *h, const char *name, const char *key, char **ret_value,
+			 struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_free char *value = NULL;
+	int r;
+
+	begin(h, &b, WIRE_CONTAINER_CGROUP_GET, name);
+	wire_put_str(&b, key);
+	r = call(h, &b, NULL, 0, 0, WIRE_REPLY_OK, &m, err);
+	if (r < 0)
+		return r;
+	value = wire_get_str(&m.reader);
+	if (!wire_done(&m.reader) || !value)
+		return malformed(err);
+	*ret_value = TAKE_PTR(value);
+	return 0;
+}
+
+int container_device_rule(struct container_host *h, const char *name, const struct device_rule *rule, bool allow,
+			  struct error *err)
+{
+	auto_free char *value = lxcconf_device_rule(rule);
+
+	return container_cgroup_set(h, name, allow ? "devices.allow" : "devices.deny", value, err);
+}
