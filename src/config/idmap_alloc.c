@@ -1,0 +1,325 @@
+/* The host's share of ids, ranges of isolated instances, raw.idmap. */
+#include "config/idmap_alloc.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "base/strv.h"
+
+#define NO_IDS "LXD doesn't have a uid/gid allocation. In this mode, only privileged containers are supported"
+#define FILE_MAX_BYTES (1u << 20)
+
+static bool range_fits(uint32_t first, uint32_t count)
+{
+	return count > 0 && first <= UINT32_MAX - count;
+}
+
+/* Root's first entry that is large enough; false: none. */
+static bool subid_range(const char *path, uint32_t *first, uint32_t *count)
+{
+	auto_strbuf struct strbuf text = STRBUF_INIT;
+	auto_strv struct strv lines = STRV_INIT;
+	auto_error struct error err = ERROR_INIT;
+
+	if (file_read_at(AT_FDCWD, path, FILE_MAX_BYTES, &text, &err) < 0) {
+		error_ignore(&err, "no file, no entry");
+		return false;
+	}
+	strv_split(&lines, strbuf_str(&text), '\n');
+	for (size_t i = 0; i < lines.len; i++) {
+		auto_strv struct strv f = STRV_INIT;
+
+		lines.items[i][strcspn(lines.items[i], "#")] = '\0';
+		strv_split(&f, str_strip(lines.items[i]), ':');
+		if (f.len == 3 && (streq(f.items[0], "root") || streq(f.items[0], "0")) &&
+		    parse_u32(f.items[1], first) == 0 && parse_u32(f.items[2], count) == 0 && *count >= IDMAP_RANGE &&
+		    range_fits(*first, *count))
+			return true;
+	}
+	return false;
+}
+
+/* The default range, as far as the user namespace that we are in has it. */
+static bool kernel_range(const char *path, uint32_t *first, uint32_t *count)
+{
+	auto_strbuf struct strbuf text = STRBUF_INIT;
+	auto_strv struct strv lines = STRV_INIT;
+	auto_error struct error err = ERROR_INIT;
+
+	if (file_read_at(AT_FDCWD, path, FILE_MAX_BYTES, &text, &err) < 0) {
+		error_ignore(&err, "no map, no ids");
+		return false;
+	}
+	strv_split(&lines, strbuf_str(&text), '\n');
+	for (size_t i = 0; i < lines.len; i++) {
+		unsigned long ns, host, n;
+
+		if (sscanf(lines.items[i], "%lu %lu %lu", &ns, &host, &n) != 3)
+			continue;
+		if (ns == 0 && n >= UINT32_MAX) {
+			*first = 1000000;
+			*count = 1000000000;
+			return true;
+		}
+		if (ns >= 100000 && n >= IDMAP_RANGE && ns + n <= UINT32_MAX) {
+			*first = (uint32_t)ns;
+			*count = (uint32_t)n;
+			return true;
+		}
+	}
+	return false;
+}
+
+int idmap_host_range_from(const char *subuid, const char *subgid, const char *uid_map, const char *gid_map,
+			  struct idmap *ret, struct error *err)
+{
+	struct idmap_entry u = {.is_uid = true}, g = {.is_gid = true};
+	bool have = subid_range(subuid, &u.host, &u.count) && subid_range(subgid, &g.host, &g.count);
+
+	if (!have)
+		have = kernel_range(uid_map, &u.host, &u.count) && kernel_range(gid_map, &g.host, &g.count);
+	if (!have) {
+		error_set(err, 500, NO_IDS);
+		err->errnum = ENOENT;
+		return -ENOENT;
+	}
+	idmap_done(ret);
+	idmap_add(ret, u);
+	idmap_add(ret, g);
+	return 0;
+}
+
+int idmap_host_range(const char *subuid, const char *subgid, struct idmap *ret, struct error *err)
+{
+	return idmap_host_range_from(subuid ? subuid : "/etc/subuid", subgid ? subgid : "/etc/subgid",
+				     "/proc/self/uid_map", "/proc/self/gid_map", ret, err);
+}
+
+void idmap_punch(struct idmap *m, struct idmap_entry e)
+{
+	struct idmap out = IDMAP_INIT;
+	uint64_t lo = e.ns, hi = (uint64_t)e.ns + e.count;
+
+	for (size_t i = 0; i < m->len; i++) {
+		struct idmap_entry o = m->entries[i], rest = o, part = o;
+		uint64_t start = o.ns, end = (uint64_t)o.ns + o.count;
+
+		if (end <= lo || start >= hi || !((o.is_uid && e.is_uid) || (o.is_gid && e.is_gid))) {
+			idmap_add(&out, o);
+			continue;
+		}
+		/* what @e does not speak for stays whole */
+		rest.is_uid = o.is_uid && !e.is_uid;
+		rest.is_gid = o.is_gid && !e.is_gid;
+		if (rest.is_uid || rest.is_gid)
+			idmap_add(&out, rest);
+		part.is_uid = o.is_uid && e.is_uid;
+		part.is_gid = o.is_gid && e.is_gid;
+		if (start < lo) {
+			part.count = (uint32_t)(lo - start);
+			idmap_add(&out, part);
+		}
+		if (end > hi) {
+			part.ns = (uint32_t)hi;
+			part.host = o.host + (uint32_t)(hi - start);
+			part.count = (uint32_t)(end - hi);
+			idmap_add(&out, part);
+		}
+	}
+	idmap_add(&out, e);
+	idmap_done(m);
+	*m = out;
+}
+
+/* "N" or "N-M". */
+static int parse_range(const char *text, uint32_t *first, uint32_t *count)
+{
+	const char *dash = strchr(text, '-');
+	auto_free char *a = dash ? xstrndup(text, (size_t)(dash - text)) : xstrdup(text);
+	uint32_t last;
+
+	if (parse_u32(a, first) < 0)
+		return -EINVAL;
+	last = *first;
+	if (dash && (parse_u32(dash + 1, &last) < 0 || last < *first))
+		return -EINVAL;
+	*count = last - *first + 1;
+	return range_fits(*first, *count) ? 0 : -EINVAL;
+}
+
+static int parse_raw_line(char *line, struct idmap *ret, struct error *err)
+{
+	auto_free char *copy = xstrdup(line);
+	char *save = NULL, *word[4] = {NULL};
+	struct idmap_entry e = {0};
+	uint32_t ns_count;
+
+	word[0] = strtok_r(copy, " \t\r", &save);
+	for (size_t i = 1; i < ARRAY_SIZE(word) && word[i - 1]; i++)
+		word[i] = strtok_r(NULL, " \t\r", &save);
+	if (!word[0])
+		return 0;
+	if (!word[2] || word[3])
+		return error_set(err, 400, "Invalid ID map line: %s", line);
+	e.is_uid = streq(word[0], "uid") || streq(word[0], "both");
+	e.is_gid = streq(word[0], "gid") || streq(word[0], "both");
+	if ((!e.is_uid && !e.is_gid) || parse_range(word[1], &e.host, &e.count) < 0 ||
+	    parse_range(word[2], &e.ns, &ns_count) < 0)
+		return error_set(err, 400, "Invalid ID map line: %s", line);
+	if (e.count != ns_count)
+		return error_set(err, 400, "The ID map ranges are of different sizes: %s", line);
+	idmap_add(ret, e);
+	return 0;
+}
+
+int idmap_parse_raw(const char *text, struct idmap *ret, struct error *err)
+{
+	auto_strv struct strv lines = STRV_INIT;
+	int r = 0;
+
+	strv_split(&lines, text, '\n');
+	for (size_t i = 0; i < lines.len && r == 0; i++)
+		r = parse_raw_line(lines.items[i], ret, err);
+	return r;
+}
+
+/* Where @m's host ids of one kind end beyond [@base, @base+@size), when they overlap it; 0: no overlap. */
+static uint64_t overlap_end(const struct idmap *m, uint64_t base, uint64_t size)
+{
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < m->len; i++) {
+		uint64_t a = m->entries[i].host, b = a + m->entries[i].count;
+
+		if (a < base + size && base < b)
+			end = MAX_OF(end, b);
+	}
+	return end;
+}
+
+/* The first gap of @size ids. Users and groups get the same numbers. */
+static int first_gap(const struct idmap *host, uint32_t size, const struct idmap *taken, size_t n, uint32_t *ret,
+		     struct error *err)
+{
+	uint64_t base = 0, limit = UINT32_MAX;
+	bool moved = true;
+
+	for (size_t i = 0; i < host->len; i++) {
+		base = MAX_OF(base, (uint64_t)host->entries[i].host + IDMAP_RANGE);
+		limit = MIN_OF(limit, (uint64_t)host->entries[i].host + host->entries[i].count);
+	}
+	while (moved && base + size <= limit) {
+		moved = false;
+		for (size_t i = 0; i < n; i++) {
+			uint64_t end = overlap_end(&taken[i], base, size);
+
+			moved = moved || end;
+			base = MAX_OF(base, end);
+		}
+	}
+	if (base + size > limit)
+		return error_set(err, 400, "Not enough uid/gid available for the container");
+	*ret = (uint32_t)base;
+	return 0;
+}
+
+static void set_range(struct idmap *m, uint32_t base, uint32_t size)
+{
+	idmap_add(m, (struct idmap_entry){.is_uid = true, .host = base, .count = size});
+	idmap_add(m, (struct idmap_entry){.is_gid = true, .host = base, .count = size});
+}
+
+/* Lay raw.idmap over the map. Its host ids may not be of the range that containers share. */
+static int apply_raw(struct idmap *m, const struct idmap *host, const struct idmap *raw, struct error *err)
+{
+	for (size_t i = 0; i < raw->len; i++) {
+		const struct idmap_entry *e = &raw->entries[i];
+
+		if (overlap_end(host, e->host, e->count))
+			return error_set(err, 400, "Host id %u of raw.idmap is in the range of the containers",
+					 e->host);
+		for (size_t k = 0; k < i; k++) {
+			const struct idmap one = {.entries = &raw->entries[k], .len = 1};
+
+			if (((e->is_uid && one.entries->is_uid) || (e->is_gid && one.entries->is_gid)) &&
+			    overlap_end(&one, e->host, e->count))
+				return error_set(err, 400, "Host id %u is twice in raw.idmap", e->host);
+		}
+		idmap_punch(m, *e);
+	}
+	return 0;
+}
+
+/* The base of the range that @current was cut from, if a range of @size there gives @current again. */
+static bool keeps_current(const struct idmap *host, const struct idmap *current, const struct idmap *raw, uint32_t size,
+			  const struct idmap *taken, size_t n, struct idmap *ret)
+{
+	for (size_t i = 0; i < current->len; i++) {
+		auto_idmap struct idmap again = IDMAP_INIT;
+		auto_error struct error err = ERROR_INIT;
+		uint32_t base = current->entries[i].host - current->entries[i].ns;
+		bool free_range = range_fits(base, size);
+
+		for (size_t k = 0; k < n; k++)
+			free_range = free_range && !overlap_end(&taken[k], base, size);
+		for (size_t k = 0; k < host->len; k++)
+			free_range = free_range && base >= host->entries[k].host + IDMAP_RANGE &&
+				     (uint64_t)base + size <= (uint64_t)host->entries[k].host + host->entries[k].count;
+		set_range(&again, base, size);
+		if (!free_range || apply_raw(&again, host, raw, &err) < 0 || !idmap_equal(&again, current))
+			continue;
+		idmap_copy(ret, current);
+		return true;
+	}
+	return false;
+}
+
+static int choose_isolated(const struct idmap *host, const struct strmap *config, const struct idmap *current,
+			   const struct idmap *raw, const struct idmap *taken, size_t n, struct idmap *ret,
+			   struct error *err)
+{
+	const char *fixed = strmap_get_or(config, "security.idmap.base", "");
+	const char *text = strmap_get_or(config, "security.idmap.size", "");
+	uint32_t base, size = IDMAP_RANGE;
+	int r;
+
+	if (*text && (parse_u32(text, &size) < 0 || size == 0))
+		return error_set(err, 400, "Invalid value for uint32 \"%s\" of security.idmap.size", text);
+	if (*fixed) {
+		if (parse_u32(fixed, &base) < 0 || !range_fits(base, size))
+			return error_set(err, 400, "Invalid value for uint32 \"%s\" of security.idmap.base", fixed);
+	} else {
+		if (keeps_current(host, current, raw, size, taken, n, ret))
+			return 0;
+		r = first_gap(host, size, taken, n, &base, err);
+		if (r < 0)
+			return r;
+	}
+	set_range(ret, base, size);
+	return apply_raw(ret, host, raw, err);
+}
+
+int idmap_choose(const struct idmap *host, const struct strmap *config, const struct idmap *current,
+		 const struct idmap *taken, size_t n_taken, struct idmap *ret, struct error *err)
+{
+	auto_idmap struct idmap raw = IDMAP_INIT;
+	int r;
+
+	idmap_done(ret);
+	if (strmap_get_bool(config, "security.privileged", false))
+		return 0;
+	if (host->len == 0)
+		return error_set(err, 400, NO_IDS);
+	r = idmap_parse_raw(strmap_get_or(config, "raw.idmap", ""), &raw, err);
+	if (r < 0)
+		return r;
+	if (strmap_get_bool(config, "security.idmap.isolated", false))
+		return choose_isolated(host, config, current, &raw, taken, n_taken, ret, err);
+	idmap_copy(ret, host);
+	return apply_raw(ret, host, &raw, err);
+}
