@@ -85,14 +85,14 @@ def metadata_only(metadata=METADATA):
     return Tar().add("metadata.yaml", data=metadata).bytes()
 
 
-def squashfs(definitions="", prepare=None):
+def squashfs(definitions="", prepare=None, options=()):
     """A squashfs made of a small directory; @prepare fills it, @definitions are mksquashfs pseudo-file lines."""
     with tempfile.TemporaryDirectory() as tmp:
         root, out = pathlib.Path(tmp, "root"), pathlib.Path(tmp, "out")
         root.mkdir()
         if prepare:
             prepare(root)
-        command = ["mksquashfs", root, out, "-noappend", "-quiet", "-no-progress", "-all-root"]
+        command = ["mksquashfs", root, out, "-noappend", "-quiet", "-no-progress", "-all-root", *options]
         for line in filter(None, definitions.split("\n")):
             command += ["-p", line]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
