@@ -1,0 +1,201 @@
+/*
+ * HTTP load on a UNIX socket: keeps a number of connections busy with one GET for a while, then prints requests per
+ * second and latencies as JSON. One thread and epoll, so that the server under test gets the machine. usage: load
+ * SOCKET PATH CONNECTIONS SECONDS
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BUFFER_SIZE (8U << 20)
+#define SAMPLES_MAX (1U << 22)
+
+enum body { BODY_UNKNOWN, BODY_LENGTH, BODY_CHUNKED };
+
+struct connection {
+	int fd;
+	char *buffer;
+	size_t used;     /* bytes of the current answer */
+	size_t head;     /* length of its head; 0 while incomplete */
+	size_t expected; /* length of head and body, or where the next chunk begins */
+	enum body body;
+	uint64_t sent_ns;
+};
+
+static char request[4096];
+static size_t request_len;
+static uint32_t *samples_us;
+static size_t n_samples;
+
+static _Noreturn void fail(const char *what)
+{
+	fprintf(stderr, "load: %s: %s\n", what, errno ? strerror(errno) : "bad answer");
+	exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+static void connection_open(struct connection *c, const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		fail("socket path too long");
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	c->buffer = malloc(BUFFER_SIZE + 1);
+	if (c->fd < 0 || !c->buffer || connect(c->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		fail(path);
+}
+
+static void connection_send(struct connection *c)
+{
+	c->used = c->head = c->expected = 0;
+	c->body = BODY_UNKNOWN;
+	c->sent_ns = now_ns();
+	if (send(c->fd, request, request_len, MSG_NOSIGNAL) != (ssize_t)request_len)
+		fail("send");
+}
+
+/* Once the head is complete: find out how the body ends. */
+static void head_parse(struct connection *c)
+{
+	char *end, *field;
+
+	c->buffer[c->used] = '\0';
+	end = strstr(c->buffer, "\r\n\r\n");
+	if (!end)
+		return;
+	c->head = (size_t)(end - c->buffer) + 4;
+	errno = 0;
+	if (strncmp(c->buffer, "HTTP/1.1 200", 12) != 0)
+		fail("status");
+	*end = '\0';
+	field = strcasestr(c->buffer, "\r\nContent-Length:");
+	if (field) {
+		c->body = BODY_LENGTH;
+		c->expected = c->head + strtoull(field + 17, NULL, 10);
+	} else if (strcasestr(c->buffer, "\r\nTransfer-Encoding: chunked")) {
+		c->body = BODY_CHUNKED;
+		c->expected = c->head;
+	} else {
+		fail("head");
+	}
+}
+
+/* Walk over the chunks that have arrived; true at the end of the last one. */
+static bool chunks_complete(struct connection *c)
+{
+	while (c->expected < c->used) {
+		char *line = c->buffer + c->expected, *end;
+		size_t size;
+
+		c->buffer[c->used] = '\0';
+		end = strstr(line, "\r\n");
+		if (!end)
+			return false;
+		size = strtoull(line, NULL, 16);
+		c->expected = (size_t)(end - c->buffer) + 2 + size + 2;
+		if (size == 0)
+			return c->expected <= c->used;
+	}
+	return false;
+}
+
+/* Read what is there; true when the answer is complete. */
+static bool connection_read(struct connection *c)
+{
+	ssize_t n = recv(c->fd, c->buffer + c->used, BUFFER_SIZE - c->used, MSG_DONTWAIT);
+
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n <= 0)
+		fail("recv");
+	c->used += (size_t)n;
+	if (c->head == 0)
+		head_parse(c);
+	if (c->head == 0)
+		return false;
+	return c->body == BODY_LENGTH ? c->used >= c->expected : chunks_complete(c);
+}
+
+static void run(struct connection *connections, int epoll, uint64_t end_ns)
+{
+	struct epoll_event events[64];
+
+	while (now_ns() < end_ns) {
+		int n = epoll_wait(epoll, events, 64, 1000);
+
+		for (int i = 0; i < n; i++) {
+			struct connection *c = &connections[events[i].data.u32];
+
+			if (!connection_read(c))
+				continue;
+			if (n_samples < SAMPLES_MAX)
+				samples_us[n_samples++] = (uint32_t)((now_ns() - c->sent_ns) / 1000);
+			connection_send(c);
+		}
+	}
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+int main(int argc, char **argv)
+{
+	struct connection *connections;
+	unsigned long count, seconds;
+	uint64_t begin;
+	double elapsed;
+	int epoll;
+
+	if (argc != 5) {
+		fprintf(stderr, "usage: load SOCKET PATH CONNECTIONS SECONDS\n");
+		return 2;
+	}
+	count = strtoul(argv[3], NULL, 10);
+	seconds = strtoul(argv[4], NULL, 10);
+	request_len = (size_t)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: lxd\r\n\r\n", argv[2]);
+	connections = calloc(count, sizeof(*connections));
+	samples_us = malloc(SAMPLES_MAX * sizeof(*samples_us));
+	epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (count == 0 || request_len >= sizeof(request) || !connections || !samples_us || epoll < 0)
+		fail("set-up");
+	for (uint32_t i = 0; i < count; i++) {
+		struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+
+		connection_open(&connections[i], argv[1]);
+		if (epoll_ctl(epoll, EPOLL_CTL_ADD, connections[i].fd, &event) < 0)
+			fail("epoll");
+		connection_send(&connections[i]);
+	}
+	begin = now_ns();
+	run(connections, epoll, begin + seconds * 1000000000U);
+	elapsed = (double)(now_ns() - begin) / 1e9;
+	errno = 0;
+	if (n_samples == 0)
+		fail("nothing was answered");
+	qsort(samples_us, n_samples, sizeof(*samples_us), compare);
+	printf("{\"requests_per_second\": %.1f, \"p50_us\": %" PRIu32 ", \"p99_us\": %" PRIu32 "}\n",
+	       (double)n_samples / elapsed, samples_us[n_samples / 2], samples_us[n_samples * 99 / 100]);
+	return 0;
+}
