@@ -1,0 +1,958 @@
+/* /1.0/instances (and its aliases containers, virtual-machines): objects, state and logs; exec stands apart. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "api/api.h"
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "config/filter.h"
+#include "config/names.h"
+
+/* --- reading --- */
+
+static int keep_by_filter(const char *text, size_t len, void *arg, struct error *err)
+{
+	auto_json struct json *j = NULL;
+	int r = json_parse(text, len, &j, err);
+
+	return r < 0 ? r : filter_match(arg, filter_get_json, j);
+}
+
+static int list_instances(struct api_call *c, struct error *err)
+{
+	CLEANUP(filter_freep) struct filter *f = NULL;
+	const char *text = http_query(c->req, "filter");
+	const char *type = http_query(c->req, "instance-type");
+	bool all = parse_bool_or(http_query(c->req, "all-projects"), false);
+	unsigned recursion = api_recursion(c);
+	enum instance_list_form form = recursion == 0	? INSTANCE_LIST_NAMES
+				       : recursion == 1 ? INSTANCE_LIST_OBJECTS
+							: INSTANCE_LIST_FULL;
+	struct strbuf b = STRBUF_INIT;
+	int r = str_is_empty(text) ? 0 : filter_parse(text, &f, err);
+
+	if (r == 0 && type && !streq(type, "container") && !streq(type, "virtual-machine") && !streq(type, "any"))
+		r = error_set(err, 400, "Invalid instance type \"%s\"", type);
+	if (r < 0)
+		return r;
+	/* there are only containers */
+	if (streq(c->prefix, "virtual-machines") || (type && streq(type, "virtual-machine")))
+		strbuf_append(&b, "[]");
+	else
+		r = instances_render(c->api->instances, all ? NULL : c->project, form, c->prefix,
+				     f ? keep_by_filter : NULL, f, &JSONW(&b), err);
+	if (r < 0) {
+		strbuf_done(&b);
+		return r;
+	}
+	api_sync(c, &b);
+	return 0;
+}
+
+static int find(struct api_call *c, struct instance **ret, struct error *err)
+{
+	return instance_find(c->api->instances, c->project, c->params[0], ret, err);
+}
+
+static int get_instance(struct api_call *c, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	struct strbuf b = STRBUF_INIT;
+	char etag[65];
+	int r = find(c, &i, err);
+
+	if (r < 0)
+		return r;
+	instance_etag(i, etag);
+	if (api_recursion(c))
+		instance_render_full(i, &JSONW(&b));
+	else
+		instance_render(i, &JSONW(&b));
+	api_sync_etag(c, &b, etag);
+	return 0;
+}
+
+static int get_state(struct api_call *c, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	struct strbuf b = STRBUF_INIT;
+	int r = find(c, &i, err);
+
+	if (r < 0)
+		return r;
+	instance_render_state(i, &JSONW(&b));
+	api_sync(c, &b);
+	return 0;
+}
+
+/* --- operations on one instance --- */
+
+enum job_kind { JOB_CREATE, JOB_UPDATE, JOB_RENAME, JOB_DELETE, JOB_STATE, JOB_STATE_ALL };
+
+struct action;
+
+/* What the operation's thread works on: copies of everything. */
+struct job {
+	struct api *api;
+	struct identity id;
+	char *project;
+	char *name;
+	struct instance *instance; /* reference, NULL for create */
+	/* create, update */
+	char *architecture;
+	char *description;
+	bool ephemeral;
+	struct strmap config;
+	struct mapmap devices;
+	struct strv profiles;
+	bool has_profiles;
+	enum instance_source source;
+	char *fingerprint;
+	struct instance *original;
+	char *new_name;
+	/* state */
+	const struct action *action;
+	bool force;
+	int64_t timeout_s;
+};
+
+static void job_free(void *arg)
+{
+	struct job *j = arg;
+
+	free(j->project);
+	free(j->name);
+	instance_unref(j->instance);
+	instance_unref(j->original);
+	free(j->architecture);
+	free(j->description);
+	strmap_done(&j->config);
+	mapmap_done(&j->devices);
+	strv_done(&j->profiles);
+	free(j->fingerprint);
+	free(j->new_name);
+	free(j);
+}
+
+static struct job *job_new(struct api_call *c, const char *name, struct instance *i)
+{
+	struct job *j = xnew(struct job);
+
+	j->api = c->api;
+	j->id = c->id;
+	j->project = xstrdup(c->project);
+	j->name = xstrdup(name);
+	j->instance = i ? instance_ref(i) : NULL;
+	return j;
+}
+
+static void job_event(struct job *j, const char *name, const char *action)
+{
+	auto_free char *url = xasprintf("/1.0/instances/%s", name);
+
+	api_lifecycle_as(j->api, j->project, &j->id, action, url);
+}
+
+/* Answer with an operation that runs @run on the job. State changes name the instance only, others the container too. */
+static void start_job(struct api_call *c, struct job *j, const char *description,
+		      int (*run)(struct operation *, void *, struct error *))
+{
+	struct operation_spec spec = {.description = description, .project = c->project, .run = run,
+				      .arg_free = job_free, .arg = j};
+	struct operation *op = operation_new(c->api->operations, &spec);
+	auto_free char *url = xasprintf("/1.0/instances/%s", j->name);
+	auto_free char *alias = xasprintf("/1.0/containers/%s", j->name);
+
+	operation_add_resource(op, "instances", url);
+	if (!j->action)
+		operation_add_resource(op, "containers", alias);
+	api_async(c, op);
+}
+
+/* --- create --- */
+
+struct post_body {
+	char *name;
+	char *type;
+	char *architecture;
+	char *description;
+	char *instance_type;
+	bool ephemeral;
+	bool stateful;
+	struct strmap config;
+	struct mapmap devices;
+	struct strv profiles;
+	const struct json *source;
+};
+
+static const struct json_field post_fields[] = {
+	JSON_FIELD(JSON_FIELD_STRING, struct post_body, name, "name", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct post_body, type, "type", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct post_body, architecture, "architecture", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct post_body, description, "description", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct post_body, instance_type, "instance_type", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct post_body, ephemeral, "ephemeral", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct post_body, stateful, "stateful", 0),
+	JSON_FIELD(JSON_FIELD_STRMAP, struct post_body, config, "config", 0),
+	JSON_FIELD(JSON_FIELD_MAPMAP, struct post_body, devices, "devices", 0),
+	JSON_FIELD(JSON_FIELD_STRV, struct post_body, profiles, "profiles", 0),
+	JSON_FIELD(JSON_FIELD_RAW, struct post_body, source, "source", 0),
+	JSON_FIELD_END,
+};
+
+enum { POST_PROFILES = 9 };
+
+static void post_done(struct post_body *b)
+{
+	json_decode_done(post_fields, b);
+}
+
+struct source_body {
+	char *type;
+	char *alias;
+	char *fingerprint;
+	char *server;
+	char *source;
+	char *project;
+	bool live;
+	bool refresh;
+	struct strmap properties;
+};
+
+static const struct json_field source_fields[] = {
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, type, "type", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, alias, "alias", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, fingerprint, "fingerprint", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, server, "server", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, source, "source", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, project, "project", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct source_body, live, "live", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct source_body, refresh, "refresh", 0),
+	JSON_FIELD(JSON_FIELD_STRMAP, struct source_body, properties, "properties", 0),
+	JSON_FIELD_END,
+};
+
+static void source_done(struct source_body *b)
+{
+	json_decode_done(source_fields, b);
+}
+
+/* Newest image that has all of these properties. */
+static int find_by_properties(struct api_call *c, const struct strmap *want, char **ret, struct error *err)
+{
+	struct store *s = c->api->store;
+	const struct db_image *best = NULL;
+
+	mutex_lock(&s->lock);
+	for (size_t k = 0; k < s->n_images; k++) {
+		const struct db_image *img = s->images[k];
+		bool fits = img->phase == DB_READY && streq(img->project, c->project);
+
+		for (size_t p = 0; p < want->len && fits; p++)
+			fits = streq(strmap_get_or(&img->properties, want->items[p].key, ""), want->items[p].value);
+		if (fits && (!best || img->created_ns > best->created_ns))
+			best = img;
+	}
+	if (best)
+		*ret = xstrdup(best->fingerprint);
+	mutex_unlock(&s->lock);
+	return best ? 0 : error_set(err, 404, "No matching image could be found");
+}
+
+static int source_image(struct api_call *c, const struct source_body *src, struct job *j, struct error *err)
+{
+	struct store *s = c->api->store;
+	const struct db_alias *a;
+	const struct db_image *img = NULL;
+
+	j->source = INSTANCE_SOURCE_IMAGE;
+	if (!str_is_empty(src->server))
+		return error_set(err, 400, "Images from other servers are not supported by this server yet");
+	if (!str_is_empty(src->fingerprint))
+		return store_image_resolve(s, c->project, src->fingerprint, &j->fingerprint, err);
+	if (!str_is_empty(src->alias)) {
+		mutex_lock(&s->lock);
+		a = store_alias_locked(s, c->project, src->alias);
+		img = a ? store_image_by_id_locked(s, a->image_id) : NULL;
+		if (img)
+			j->fingerprint = xstrdup(img->fingerprint);
+		mutex_unlock(&s->lock);
+		return img ? 0 : error_set(err, 404, "Image alias not found");
+	}
+	if (src->properties.len)
+		return find_by_properties(c, &src->properties, &j->fingerprint, err);
+	return error_set(err, 400, "Must specify one of alias, fingerprint or properties for init from image");
+}
+
+static int source_copy(struct api_call *c, const struct source_body *src, struct job *j, struct error *err)
+{
+	j->source = INSTANCE_SOURCE_COPY;
+	if (str_is_empty(src->source))
+		return error_set(err, 400, "Must specify a source instance");
+	if (!str_is_empty(src->project) && !streq(src->project, c->project))
+		return error_set(err, 404, "Failed loading project \"%s\": Project not found", src->project);
+	if (src->live)
+		return error_set(err, 400, "Live copies are not supported by this server yet");
+	if (src->refresh)
+		return error_set(err, 400, "Refreshing copies are not supported by this server yet");
+	if (strchr(src->source, '/'))
+		return error_set(err, 400, "Copies of snapshots are not supported by this server yet");
+	return instance_find(c->api->instances, c->project, src->source, &j->original, err);
+}
+
+static int source_none(struct api_call *c UNUSED, const struct source_body *src UNUSED, struct job *j,
+		       struct error *err UNUSED)
+{
+	j->source = INSTANCE_SOURCE_NONE;
+	return 0;
+}
+
+static int source_later(struct api_call *c UNUSED, const struct source_body *src, struct job *j UNUSED,
+			struct error *err)
+{
+	return error_set(err, 400, "Instance source type \"%s\" is not supported by this server yet", src->type);
+}
+
+static const struct {
+	const char *type;
+	int (*fn)(struct api_call *c, const struct source_body *src, struct job *j, struct error *err);
+} sources[] = {
+	{"image", source_image},
+	{"copy", source_copy},
+	{"none", source_none},
+	{"migration", source_later},
+};
+
+static int decode_source(struct api_call *c, const struct json *j, struct job *job, struct error *err)
+{
+	CLEANUP(source_done) struct source_body src = {0};
+	int r = j ? json_decode(j, "source", source_fields, &src, NULL, err) : 0;
+
+	if (r < 0)
+		return r;
+	for (size_t k = 0; k < ARRAY_SIZE(sources); k++)
+		if (src.type && streq(src.type, sources[k].type))
+			return sources[k].fn(c, &src, job, err);
+	return error_set(err, 400, "Unknown source type %s", src.type ? src.type : "");
+}
+
+static int create_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	struct job *j = arg;
+	struct instance_create_spec spec = {
+		.project = j->project,
+		.name = j->name,
+		.architecture = j->architecture,
+		.description = j->description,
+		.ephemeral = j->ephemeral,
+		.config = &j->config,
+		.devices = &j->devices,
+		.profiles = j->has_profiles ? &j->profiles : NULL,
+		.source = j->source,
+		.fingerprint = j->fingerprint,
+		.original = j->original,
+	};
+	int r = instance_create(j->api->instances, &spec, err);
+
+	if (r == 0)
+		job_event(j, j->name, "instance-created");
+	return r;
+}
+
+static int check_post(struct api_call *c, struct post_body *body, struct error *err)
+{
+	if (str_is_empty(body->name)) {
+		free(body->name);
+		body->name = instance_name_random();
+	}
+	if (streq(c->prefix, "virtual-machines") || (body->type && streq(body->type, "virtual-machine")))
+		return error_set(err, 400,
+				 "Instance type \"virtual-machine\" is not supported on this server: only containers are");
+	if (!str_is_empty(body->type) && !streq(body->type, "container"))
+		return error_set(err, 400, "Invalid instance type \"%s\"", body->type);
+	if (!str_is_empty(body->instance_type))
+		return error_set(err, 400, "Instance types (\"%s\") are not supported by this server yet",
+				 body->instance_type);
+	if (body->stateful)
+		return error_set(err, 400, "Stateful instances are not supported by this server yet");
+	if (!str_is_empty(http_query(c->req, "target")))
+		return error_set(err, 400, "Target only allowed when clustered");
+	return name_check_instance(body->name, err);
+}
+
+static int post_instance(struct api_call *c, struct error *err)
+{
+	CLEANUP(post_done) struct post_body body = {0};
+	uint64_t given;
+	struct job *j;
+	int r = api_decode(c, post_fields, &body, &given, err);
+
+	if (r == 0)
+		r = check_post(c, &body, err);
+	if (r < 0)
+		return r;
+	j = job_new(c, body.name, NULL);
+	j->architecture = TAKE_PTR(body.architecture);
+	j->description = TAKE_PTR(body.description);
+	j->ephemeral = body.ephemeral;
+	strmap_copy(&j->config, &body.config);
+	mapmap_copy(&j->devices, &body.devices);
+	strv_copy(&j->profiles, &body.profiles);
+	j->has_profiles = given & (1u << POST_PROFILES);
+	r = decode_source(c, body.source, j, err);
+	if (r < 0) {
+		job_free(j);
+		return r;
+	}
+	start_job(c, j, "Creating instance", create_run);
+	return 0;
+}
+
+/* --- update, rename, delete --- */
+
+struct put_body {
+	char *architecture;
+	char *description;
+	bool ephemeral;
+	struct strmap config;
+	struct mapmap devices;
+	struct strv profiles;
+	char *restore;
+};
+
+static const struct json_field put_fields[] = {
+	JSON_FIELD(JSON_FIELD_STRING, struct put_body, architecture, "architecture", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct put_body, description, "description", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct put_body, ephemeral, "ephemeral", 0),
+	JSON_FIELD(JSON_FIELD_STRMAP, struct put_body, config, "config", 0),
+	JSON_FIELD(JSON_FIELD_MAPMAP, struct put_body, devices, "devices", 0),
+	JSON_FIELD(JSON_FIELD_STRV, struct put_body, profiles, "profiles", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct put_body, restore, "restore", 0),
+	JSON_FIELD_END,
+};
+
+enum { PUT_ARCHITECTURE, PUT_DESCRIPTION, PUT_EPHEMERAL, PUT_CONFIG, PUT_DEVICES, PUT_PROFILES };
+
+static void put_done(struct put_body *b)
+{
+	json_decode_done(put_fields, b);
+}
+
+static int apply_update(struct job *j, struct error *err)
+{
+	struct instance_put put = {
+		.architecture = j->architecture ? j->architecture : "",
+		.description = j->description ? j->description : "",
+		.ephemeral = j->ephemeral,
+		.config = &j->config,
+		.devices = &j->devices,
+		.profiles = &j->profiles,
+	};
+	int r = instance_update(j->instance, &put, err);
+
+	if (r == 0)
+		job_event(j, j->name, "instance-updated");
+	return r;
+}
+
+static int update_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	return apply_update(arg, err);
+}
+
+static int begin_change(struct api_call *c, struct instance **ret, struct put_body *body, uint64_t *given,
+			struct error *err)
+{
+	char etag[65];
+	int r = find(c, ret, err);
+
+	if (r < 0)
+		return r;
+	instance_etag(*ret, etag);
+	r = api_check_etag(c, etag, err);
+	return r < 0 ? r : api_decode(c, put_fields, body, given, err);
+}
+
+static int put_instance(struct api_call *c, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	CLEANUP(put_done) struct put_body body = {0};
+	struct job *j;
+	uint64_t given;
+	int r = begin_change(c, &i, &body, &given, err);
+
+	if (r == 0 && !str_is_empty(body.restore))
+		r = error_set(err, 400, "Snapshots are not supported by this server yet");
+	if (r < 0)
+		return r;
+	j = job_new(c, c->params[0], i);
+	j->architecture = TAKE_PTR(body.architecture);
+	j->description = TAKE_PTR(body.description);
+	j->ephemeral = body.ephemeral;
+	strmap_copy(&j->config, &body.config);
+	mapmap_copy(&j->devices, &body.devices);
+	strv_copy(&j->profiles, &body.profiles);
+	if (!(given & (1u << PUT_PROFILES)))
+		strv_add(&j->profiles, "default");
+	start_job(c, j, "Updating instance", update_run);
+	return 0;
+}
+
+static int patch_instance(struct api_call *c, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	CLEANUP(put_done) struct put_body body = {0};
+	auto_free char *architecture = NULL;
+	auto_free char *description = NULL;
+	struct job *j;
+	uint64_t given;
+	int r = begin_change(c, &i, &body, &given, err);
+
+	if (r == 0 && !str_is_empty(body.restore))
+		r = error_set(err, 400, "Can't call PATCH in restore mode");
+	if (r < 0)
+		return r;
+	j = job_new(c, c->params[0], i);
+	instance_current(i, &architecture, &description, &j->ephemeral, &j->config, &j->devices, &j->profiles);
+	j->architecture = given & (1u << PUT_ARCHITECTURE) ? TAKE_PTR(body.architecture) : TAKE_PTR(architecture);
+	j->description = given & (1u << PUT_DESCRIPTION) ? TAKE_PTR(body.description) : TAKE_PTR(description);
+	if (given & (1u << PUT_EPHEMERAL))
+		j->ephemeral = body.ephemeral;
+	if (given & (1u << PUT_PROFILES))
+		strv_copy(&j->profiles, &body.profiles);
+	strmap_merge(&j->config, &body.config);
+	for (size_t k = 0; k < body.devices.len; k++)
+		mapmap_set(&j->devices, body.devices.items[k].key, &body.devices.items[k].map);
+	r = apply_update(j, err);
+	job_free(j);
+	if (r == 0)
+		api_empty(c);
+	return r;
+}
+
+static int rename_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	struct job *j = arg;
+	int r = instance_rename(j->instance, j->new_name, err);
+
+	if (r == 0)
+		job_event(j, j->new_name, "instance-renamed");
+	return r;
+}
+
+struct rename_body {
+	char *name;
+	char *pool;
+	char *project;
+	bool migration;
+};
+
+static const struct json_field rename_fields[] = {
+	JSON_FIELD(JSON_FIELD_STRING, struct rename_body, name, "name", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct rename_body, pool, "pool", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct rename_body, project, "project", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct rename_body, migration, "migration", 0),
+	JSON_FIELD_END,
+};
+
+static void rename_done(struct rename_body *b)
+{
+	json_decode_done(rename_fields, b);
+}
+
+static int rename_instance(struct api_call *c, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	CLEANUP(instance_unrefp) struct instance *other = NULL;
+	CLEANUP(rename_done) struct rename_body body = {0};
+	auto_error struct error absent = ERROR_INIT;
+	struct job *j;
+	int r = find(c, &i, err);
+
+	if (r == 0)
+		r = api_decode(c, rename_fields, &body, NULL, err);
+	if (r == 0 && (body.migration || !str_is_empty(body.pool) || !str_is_empty(body.project)))
+		r = error_set(err, 400, "Moving instances to another pool, project or server is not supported by this "
+					"server yet");
+	if (r == 0)
+		r = name_check_instance(body.name ? body.name : "", err);
+	if (r == 0 && instance_find(c->api->instances, c->project, body.name, &other, &absent) == 0)
+		r = error_set(err, 409, "Name \"%s\" already in use", body.name);
+	if (r < 0)
+		return r;
+	j = job_new(c, c->params[0], i);
+	j->new_name = TAKE_PTR(body.name);
+	start_job(c, j, "Renaming instance", rename_run);
+	return 0;
+}
+
+static int delete_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	struct job *j = arg;
+	int r = instance_delete(j->instance, err);
+
+	if (r == 0)
+		job_event(j, j->name, "instance-deleted");
+	return r;
+}
+
+static int delete_instance(struct api_call *c, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	int r = find(c, &i, err);
+
+	if (r < 0)
+		return r;
+	if (instance_state(i) != CONTAINER_STOPPED)
+		return error_set(err, 400, "Instance is running");
+	start_job(c, job_new(c, c->params[0], i), "Deleting instance", delete_run);
+	return 0;
+}
+
+/* --- state --- */
+
+static int do_start(struct job *j, struct error *err)
+{
+	return instance_start(j->instance, err);
+}
+
+static int do_stop(struct job *j, struct error *err)
+{
+	return instance_stop(j->instance, j->force, j->timeout_s < 0 ? -1 : j->timeout_s * 1000, err);
+}
+
+static int do_restart(struct job *j, struct error *err)
+{
+	return instance_restart(j->instance, j->force, j->timeout_s < 0 ? -1 : j->timeout_s * 1000, err);
+}
+
+static int do_freeze(struct job *j, struct error *err)
+{
+	return instance_freeze(j->instance, err);
+}
+
+static int do_unfreeze(struct job *j, struct error *err)
+{
+	return instance_unfreeze(j->instance, err);
+}
+
+/* The actions of PUT state; which instances a bulk change takes. */
+static const struct action {
+	const char *name;
+	int (*fn)(struct job *j, struct error *err);
+	const char *description;
+	const char *event;
+	unsigned bulk_states; /* bit per enum container_state */
+} actions[] = {
+	{"start", do_start, "Starting instance", "instance-started", 1u << CONTAINER_STOPPED},
+	{"stop", do_stop, "Stopping instance", "instance-stopped", 1u << CONTAINER_RUNNING | 1u << CONTAINER_FROZEN},
+	{"restart", do_restart, "Restarting instance", "instance-restarted",
+	 1u << CONTAINER_RUNNING | 1u << CONTAINER_FROZEN},
+	{"freeze", do_freeze, "Freezing instance", "instance-paused", 1u << CONTAINER_RUNNING},
+	{"unfreeze", do_unfreeze, "Unfreezing instance", "instance-resumed", 1u << CONTAINER_FROZEN},
+};
+
+struct state_body {
+	char *action;
+	int64_t timeout;
+	bool force;
+	bool stateful;
+};
+
+static const struct json_field state_fields[] = {
+	JSON_FIELD(JSON_FIELD_STRING, struct state_body, action, "action", 0),
+	JSON_FIELD(JSON_FIELD_INT, struct state_body, timeout, "timeout", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct state_body, force, "force", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct state_body, stateful, "stateful", 0),
+	JSON_FIELD_END,
+};
+
+static void state_done(struct state_body *b)
+{
+	json_decode_done(state_fields, b);
+}
+
+static int find_action(const struct state_body *body, const struct action **ret, struct error *err)
+{
+	if (body->stateful)
+		return error_set(err, 400, "Stateful stop and start are not supported by this server yet");
+	for (size_t k = 0; k < ARRAY_SIZE(actions); k++) {
+		if (body->action && streq(body->action, actions[k].name)) {
+			*ret = &actions[k];
+			return 0;
+		}
+	}
+	return error_set(err, 400, "Unknown action: '%s'", body->action ? body->action : "");
+}
+
+static int state_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	struct job *j = arg;
+	int r = j->action->fn(j, err);
+
+	if (r == 0)
+		job_event(j, j->name, j->action->event);
+	return r;
+}
+
+static int put_state(struct api_call *c, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	CLEANUP(state_done) struct state_body body = {.timeout = -1};
+	const struct action *action;
+	struct job *j;
+	int r = find(c, &i, err);
+
+	if (r == 0)
+		r = api_decode(c, state_fields, &body, NULL, err);
+	if (r == 0)
+		r = find_action(&body, &action, err);
+	if (r < 0)
+		return r;
+	j = job_new(c, c->params[0], i);
+	j->action = action;
+	j->force = body.force;
+	j->timeout_s = body.timeout;
+	start_job(c, j, action->description, state_run);
+	return 0;
+}
+
+/* --- state of all --- */
+
+struct bulk {
+	struct api *api;
+	struct job **jobs;
+	size_t n;
+};
+
+static void bulk_free(void *arg)
+{
+	struct bulk *b = arg;
+
+	for (size_t k = 0; k < b->n; k++)
+		job_free(b->jobs[k]);
+	free(b->jobs);
+	free(b);
+}
+
+static int bulk_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	struct bulk *b = arg;
+	int first = 0;
+
+	for (size_t k = 0; k < b->n; k++) {
+		struct job *j = b->jobs[k];
+		auto_error struct error e = ERROR_INIT;
+		int r = j->action->fn(j, &e);
+
+		if (r == 0) {
+			job_event(j, j->name, j->action->event);
+		} else if (first == 0) {
+			error_wrap(&e, "Instance \"%s\"", j->name);
+			first = error_move(err, &e);
+		}
+	}
+	return first;
+}
+
+/* Names of the project's instances whose state the action wants. */
+static int bulk_collect(struct api_call *c, const struct action *action, const struct state_body *body, struct bulk *b,
+			struct error *err)
+{
+	auto_strbuf struct strbuf text = STRBUF_INIT;
+	auto_json struct json *list = NULL;
+	int r = instances_render(c->api->instances, c->project, INSTANCE_LIST_OBJECTS, "instances", NULL, NULL,
+				 &JSONW(&text), err);
+
+	if (r == 0)
+		r = json_parse(text.data, text.len, &list, err);
+	for (size_t k = 0; r == 0 && k < json_len(list); k++) {
+		CLEANUP(instance_unrefp) struct instance *i = NULL;
+		const char *name = json_get_str(json_at(list, k), "name");
+		auto_error struct error gone = ERROR_INIT;
+		struct job *j;
+
+		if (instance_find(c->api->instances, c->project, name, &i, &gone) < 0 ||
+		    !(action->bulk_states & (1u << instance_state(i))))
+			continue;
+		j = job_new(c, name, i);
+		j->action = action;
+		j->force = body->force;
+		j->timeout_s = body->timeout;
+		b->jobs = xreallocarray(b->jobs, b->n + 1, sizeof(*b->jobs));
+		b->jobs[b->n++] = j;
+	}
+	return r;
+}
+
+static int put_instances(struct api_call *c, struct error *err)
+{
+	CLEANUP(state_done) struct state_body body = {.timeout = -1};
+	struct operation_spec spec = {.project = c->project, .run = bulk_run, .arg_free = bulk_free};
+	const struct action *action;
+	const struct json *json;
+	struct operation *op;
+	struct bulk *b;
+	int r = api_body(c, &json, err);
+
+	if (r == 0)
+		r = json_decode(json_get(json, "state"), "state", state_fields, &body, NULL, err);
+	if (r == 0)
+		r = find_action(&body, &action, err);
+	if (r < 0)
+		return r;
+	b = xnew(struct bulk);
+	b->api = c->api;
+	r = bulk_collect(c, action, &body, b, err);
+	if (r < 0) {
+		bulk_free(b);
+		return r;
+	}
+	spec.arg = b;
+	spec.description = action->description;
+	op = operation_new(c->api->operations, &spec);
+	for (size_t k = 0; k < b->n; k++) {
+		auto_free char *url = xasprintf("/1.0/instances/%s", b->jobs[k]->name);
+
+		operation_add_resource(op, "instances", url);
+	}
+	api_async(c, op);
+	return 0;
+}
+
+/* --- logs --- */
+
+static int open_log_dir(struct api_call *c, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	auto_free char *dir = NULL;
+	int fd, r = find(c, &i, err);
+
+	if (r < 0)
+		return r;
+	dir = instance_log_dir(i);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return error_set(err, 404, "Not Found");
+	return fd < 0 ? error_errno(err, errno, "Open log folder of instance %s", c->params[0]) : fd;
+}
+
+static int list_logs(struct api_call *c, struct error *err)
+{
+	struct strbuf b = STRBUF_INIT;
+	struct jsonw w = JSONW(&b);
+	auto_strv struct strv names = STRV_INIT;
+	int fd = open_log_dir(c, err);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (fd < 0 && err->status != 404)
+		return fd;
+	if (!d && fd < 0) {
+		/* never started: an instance without logs has an empty list */
+		CLEANUP(instance_unrefp) struct instance *i = NULL;
+
+		error_clear(err);
+		if (find(c, &i, err) < 0)
+			return -err->errnum;
+	}
+	for (struct dirent *e; d && (e = readdir(d));) {
+		auto_error struct error other = ERROR_INIT;
+
+		if (name_check_log_file(e->d_name, &other) == 0)
+			strv_add(&names, e->d_name);
+	}
+	if (d)
+		closedir(d);
+	strv_sort(&names);
+	jsonw_array_begin(&w);
+	for (size_t k = 0; k < names.len; k++)
+		jsonw_strf(&w, "/1.0/%s/%s/logs/%s", c->prefix, c->params[0], names.items[k]);
+	jsonw_array_end(&w);
+	api_sync(c, &b);
+	return 0;
+}
+
+static int check_log_name(const char *name, struct error *err)
+{
+	auto_error struct error e = ERROR_INIT;
+
+	if (name_check_log_file(name, &e) < 0)
+		return error_set(err, 400, "log file name %s not valid", name);
+	return 0;
+}
+
+static int get_log(struct api_call *c, struct error *err)
+{
+	auto_close int dirfd = -EBADF;
+	int fd, r = check_log_name(c->params[1], err);
+
+	if (r < 0)
+		return r;
+	dirfd = open_log_dir(c, err);
+	if (dirfd < 0)
+		return dirfd;
+	fd = openat(dirfd, c->params[1], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT)
+		return error_set(err, 404, "Not Found");
+	if (fd < 0)
+		return error_errno(err, errno, "Open log file %s", c->params[1]);
+	api_file(c, fd, "application/octet-stream", c->params[1]);
+	return 0;
+}
+
+static int delete_log(struct api_call *c, struct error *err)
+{
+	auto_close int dirfd = -EBADF;
+	auto_free char *url = NULL;
+	int r = check_log_name(c->params[1], err);
+
+	if (r == 0 && !name_is_exec_log(c->params[1]))
+		r = error_set(err, 400, "lxc.log and lxc.conf may not be deleted");
+	if (r < 0)
+		return r;
+	dirfd = open_log_dir(c, err);
+	if (dirfd < 0)
+		return dirfd;
+	if (unlinkat(dirfd, c->params[1], 0) < 0)
+		return errno == ENOENT ? error_set(err, 404, "Not Found")
+				       : error_errno(err, errno, "Remove log file %s", c->params[1]);
+	url = xasprintf("/1.0/instances/%s/logs/%s", c->params[0], c->params[1]);
+	api_lifecycle(c, "instance-log-deleted", url);
+	api_empty(c);
+	return 0;
+}
+
+const struct api_route api_instance_routes[] = {
+	{.path = "/1.0/instances", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .flags = API_ANY_PROJECT,
+	 .handler = list_instances, .doc = "Instances; ?recursion=, ?filter="},
+	{.path = "/1.0/instances", .method = HTTP_POST, .perm = PERM_INSTANCE_EDIT, .handler = post_instance,
+	 .body = post_fields, .doc = "Create an instance from an image, as a copy, or empty"},
+	{.path = "/1.0/instances", .method = HTTP_PUT, .perm = PERM_INSTANCE_USE, .handler = put_instances,
+	 .body = state_fields, .doc = "Change the state of all instances of the project"},
+	{.path = "/1.0/instances/{name}", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .handler = get_instance,
+	 .doc = "One instance; ?recursion=1 with its state"},
+	{.path = "/1.0/instances/{name}", .method = HTTP_PUT, .perm = PERM_INSTANCE_EDIT, .handler = put_instance,
+	 .body = put_fields, .doc = "Replace an instance's configuration"},
+	{.path = "/1.0/instances/{name}", .method = HTTP_PATCH, .perm = PERM_INSTANCE_EDIT, .handler = patch_instance,
+	 .body = put_fields, .doc = "Change an instance's configuration"},
+	{.path = "/1.0/instances/{name}", .method = HTTP_POST, .perm = PERM_INSTANCE_EDIT, .handler = rename_instance,
+	 .body = rename_fields, .doc = "Rename an instance"},
+	{.path = "/1.0/instances/{name}", .method = HTTP_DELETE, .perm = PERM_INSTANCE_EDIT,
+	 .handler = delete_instance, .doc = "Delete a stopped instance"},
+	{.path = "/1.0/instances/{name}/state", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .handler = get_state,
+	 .doc = "What an instance uses now"},
+	{.path = "/1.0/instances/{name}/state", .method = HTTP_PUT, .perm = PERM_INSTANCE_USE, .handler = put_state,
+	 .body = state_fields, .doc = "Start, stop, restart, freeze or unfreeze"},
+	{.path = "/1.0/instances/{name}/logs", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .handler = list_logs,
+	 .doc = "Log files"},
+	{.path = "/1.0/instances/{name}/logs/{file}", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW,
+	 .handler = get_log, .doc = "One log file"},
+	{.path = "/1.0/instances/{name}/logs/{file}", .method = HTTP_DELETE, .perm = PERM_INSTANCE_USE,
+	 .handler = delete_log, .doc = "Remove the record of an exec"},
+	{0},
+};

@@ -1,0 +1,294 @@
+/* The server itself: /, /1.0, events, and what only the local administrator's tools call. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "api/api.h"
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "config/keys.h"
+#include "instance/container.h"
+#include "instance/lxcconf.h"
+#include "storage/storage.h"
+
+/* Only what works is named here: clients decide by it. */
+static const char *const extensions[] = {
+	"api_filtering",
+	"certificate_update",
+	"container_cpu_time",
+	"container_exec_recording",
+	"container_exec_signal_handling",
+	"container_exec_user_group_cwd",
+	"container_exec_user_group_cwd",
+	"container_full",
+	"container_image_properties",
+	"container_last_used_at",
+	"container_protection_shift",
+	"container_stateless_copy",
+	"container_syscall_filtering",
+	"container_syscall_filtering_allow_deny_syntax",
+	"entity_description",
+	"etag",
+	"event_lifecycle",
+	"event_lifecycle_requestor",
+	"exec_exit_codes",
+	"id_map",
+	"id_map_base",
+	"id_map_current",
+	"image_create_aliases",
+	"image_info_properties",
+	"instance_all_projects",
+	"instance_bulk_state_change",
+	"instance_get_full",
+	"instances",
+	"kernel_features",
+	"kernel_limits",
+	"operation_description",
+	"operation_wait",
+	"patch",
+	"projects",
+	"resources_cpu_socket",
+	"restrict_devlxd",
+	"security_protection_delete",
+	"server_supported_storage_drivers",
+	"storage",
+	"unix_device_rename",
+	"usedby_consistency",
+};
+
+static int get_root(struct api_call *c, struct error *err UNUSED)
+{
+	struct strbuf b = STRBUF_INIT;
+
+	strbuf_append(&b, "[\"/1.0\"]");
+	api_sync(c, &b);
+	return 0;
+}
+
+static void write_os(struct jsonw *w)
+{
+	auto_strbuf struct strbuf text = STRBUF_INIT;
+	auto_error struct error err = ERROR_INIT;
+	char name[64] = "", version[64] = "";
+	const char *at;
+
+	if (file_read_at(AT_FDCWD, "/etc/os-release", 64 * 1024, &text, &err) == 0) {
+		at = strstr(text.data, "\nNAME=\"");
+		if (at)
+			sscanf(at, "\nNAME=\"%63[^\"]", name);
+		at = strstr(text.data, "VERSION_ID=\"");
+		if (at)
+			sscanf(at, "VERSION_ID=\"%63[^\"]", version);
+	}
+	jsonw_kv_str(w, "os_name", name);
+	jsonw_kv_str(w, "os_version", version);
+}
+
+static void write_storage(struct api *api, struct jsonw *w)
+{
+	auto_strv struct strv used = STRV_INIT;
+	auto_free char *text = NULL;
+	const char *const *names = storage_driver_names();
+
+	mutex_lock(&api->store->lock);
+	for (size_t k = 0; k < api->store->n_pools; k++)
+		if (!strv_contains(&used, api->store->pools[k]->driver))
+			strv_add(&used, api->store->pools[k]->driver);
+	mutex_unlock(&api->store->lock);
+	text = strv_join(&used, " | ");
+	jsonw_kv_str(w, "storage", text);
+	strv_done(&used);
+	jsonw_kv_str(w, "storage_version", *text ? "1" : "");
+	jsonw_key(w, "storage_supported_drivers");
+	jsonw_array_begin(w);
+	for (; *names; names++) {
+		const struct storage_driver *driver;
+		auto_error struct error err = ERROR_INIT;
+
+		if (storage_driver_find(*names, &driver, &err) < 0)
+			continue;
+		jsonw_object_begin(w);
+		jsonw_kv_str(w, "Name", *names);
+		jsonw_kv_str(w, "Version", "1");
+		jsonw_kv_bool(w, "Remote", storage_driver_features(driver) & STORAGE_REMOTE);
+		jsonw_object_end(w);
+	}
+	jsonw_array_end(w);
+}
+
+static void write_environment(struct api *api, struct jsonw *w)
+{
+	struct utsname u;
+
+	uname(&u);
+	jsonw_key(w, "environment");
+	jsonw_object_begin(w);
+	jsonw_kv_raw(w, "addresses", "[]");
+	jsonw_key(w, "architectures");
+	jsonw_array_begin(w);
+	jsonw_str(w, u.machine);
+	if (streq(u.machine, "x86_64"))
+		jsonw_str(w, "i686");
+	jsonw_array_end(w);
+	jsonw_kv_str(w, "certificate", api->certificate_pem);
+	jsonw_kv_str(w, "certificate_fingerprint", api->certificate_fingerprint);
+	jsonw_kv_str(w, "driver", "lxc");
+	jsonw_kv_str(w, "driver_version", LXD_LXC_VERSION);
+	jsonw_kv_str(w, "firewall", "none");
+	jsonw_kv_str(w, "kernel", u.sysname);
+	jsonw_kv_str(w, "kernel_architecture", u.machine);
+	jsonw_kv_raw(w, "kernel_features", "{\"idmapped_mounts\":\"true\",\"seccomp_listener\":\"true\"}");
+	jsonw_kv_str(w, "kernel_version", u.release);
+	jsonw_kv_raw(w, "lxc_features", "{\"cgroup2\":\"true\",\"idmapped_mounts_v2\":\"true\",\"pidfd\":\"true\","
+					"\"seccomp_allow_deny_syntax\":\"true\"}");
+	write_os(w);
+	jsonw_kv_str(w, "project", "default");
+	jsonw_kv_str(w, "server", "lxd");
+	jsonw_kv_bool(w, "server_clustered", false);
+	jsonw_kv_str(w, "server_event_mode", "full-mesh");
+	jsonw_kv_str(w, "server_name", u.nodename);
+	jsonw_kv_int(w, "server_pid", getpid());
+	jsonw_kv_str(w, "server_version", api->version);
+	write_storage(api, w);
+	jsonw_object_end(w);
+}
+
+static void config_etag(const struct strmap *config, char etag[65])
+{
+	auto_free char *text = strmap_to_json(config);
+
+	api_etag(text, strlen(text), etag);
+}
+
+static int get_server(struct api_call *c, struct error *err UNUSED)
+{
+	struct strbuf b = STRBUF_INIT;
+	struct jsonw w = JSONW(&b);
+	auto_strmap struct strmap config = STRMAP_INIT;
+	char etag[65];
+
+	strbuf_reserve(&b, 4000);
+	store_config_copy(c->api->store, &config);
+	config_etag(&config, etag);
+	jsonw_object_begin(&w);
+	jsonw_kv_strmap(&w, "config", &config);
+	jsonw_key(&w, "api_extensions");
+	jsonw_array_begin(&w);
+	for (size_t k = 0; k < ARRAY_SIZE(extensions); k++)
+		jsonw_str(&w, extensions[k]);
+	jsonw_array_end(&w);
+	jsonw_kv_str(&w, "api_status", "stable");
+	jsonw_kv_str(&w, "api_version", "1.0");
+	jsonw_kv_str(&w, "auth", c->id.kind == IDENTITY_NONE ? "untrusted" : "trusted");
+	jsonw_kv_bool(&w, "public", false);
+	jsonw_kv_raw(&w, "auth_methods", "[\"tls\"]");
+	write_environment(c->api, &w);
+	jsonw_object_end(&w);
+	api_sync_etag(c, &b, etag);
+	return 0;
+}
+
+/* Values are strings; the reference answers other types in these words. */
+static int check_type(const char *key, const struct json *value, void *arg)
+{
+	struct error *err = arg;
+	enum json_kind kind = json_kind(value);
+
+	if (kind == JSON_STRING || kind == JSON_NULL)
+		return 0;
+	return error_set(err, 400, "cannot set '%s': invalid type %s", key, json_kind_name(value));
+}
+
+static int change_config(struct api_call *c, bool replace, struct error *err)
+{
+	const struct json *body, *given;
+	auto_strmap struct strmap config = STRMAP_INIT;
+	auto_strmap struct strmap sent = STRMAP_INIT;
+	char etag[65];
+	int r = api_body(c, &body, err);
+
+	if (r < 0)
+		return r;
+	store_config_copy(c->api->store, &config);
+	config_etag(&config, etag);
+	r = api_check_etag(c, etag, err);
+	given = json_get(body, "config");
+	if (r == 0 && json_kind(body) != JSON_OBJECT)
+		r = error_set(err, 400, "Invalid JSON: the body must be an object");
+	if (r == 0)
+		r = json_each(given, check_type, err);
+	if (r == 0)
+		r = json_to_strmap(given, "config", &sent, err);
+	if (r == 0)
+		r = config_validate(CONFIG_SCOPE_SERVER, &sent, err);
+	if (r < 0)
+		return r;
+	if (replace)
+		strmap_done(&config);
+	for (size_t k = 0; k < sent.len; k++)
+		strmap_set(&config, sent.items[k].key, *sent.items[k].value ? sent.items[k].value : NULL);
+	r = store_config_replace(c->api->store, &config, err);
+	if (r < 0)
+		return r;
+	api_lifecycle(c, "config-updated", "/1.0");
+	api_empty(c);
+	return 0;
+}
+
+static int put_server(struct api_call *c, struct error *err)
+{
+	return change_config(c, /* replace= */ true, err);
+}
+
+static int patch_server(struct api_call *c, struct error *err)
+{
+	return change_config(c, /* replace= */ false, err);
+}
+
+static int get_events(struct api_call *c, struct error *err)
+{
+	bool all = parse_bool_or(http_query(c->req, "all-projects"), false);
+
+	return events_accept(c->api->events, c->req, c->resp, http_query(c->req, "type"), all ? NULL : c->project, err);
+}
+
+const struct api_route api_server_routes[] = {
+	{.path = "/", .method = HTTP_GET, .perm = PERM_ANYONE, .handler = get_root, .doc = "The API versions"},
+	{.path = "/1.0", .method = HTTP_GET, .perm = PERM_ANYONE, .handler = get_server,
+	 .doc = "The server's configuration and environment"},
+	{.path = "/1.0", .method = HTTP_PUT, .perm = PERM_SERVER_EDIT, .flags = API_WHILE_STOPPING,
+	 .handler = put_server, .doc = "Replace the server's configuration"},
+	{.path = "/1.0", .method = HTTP_PATCH, .perm = PERM_SERVER_EDIT, .flags = API_WHILE_STOPPING,
+	 .handler = patch_server, .doc = "Change some of the server's configuration"},
+	{.path = "/1.0/events", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .flags = API_ANY_PROJECT,
+	 .handler = get_events, .doc = "Websocket with operation, lifecycle and logging events"},
+	{0},
+};
+
+static int get_ready(struct api_call *c, struct error *err)
+{
+	if (!c->api->ready)
+		return error_set(err, 503, "LXD daemon not ready yet");
+	api_empty(c);
+	return 0;
+}
+
+static int put_shutdown(struct api_call *c, struct error *err UNUSED)
+{
+	bool force = parse_bool_or(http_query(c->req, "force"), false);
+
+	api_empty(c);
+	c->api->shutdown(c->api->shutdown_arg, force);
+	return 0;
+}
+
+const struct api_route api_internal_routes[] = {
+	{.path = "/internal/ready", .method = HTTP_GET, .perm = PERM_INTERNAL, .handler = get_ready,
+	 .doc = "200 once start-up is complete"},
+	{.path = "/internal/shutdown", .method = HTTP_PUT, .perm = PERM_INTERNAL, .flags = API_WHILE_STOPPING,
+	 .handler = put_shutdown, .doc = "Stop all instances, then the daemon"},
+	{0},
+};

@@ -1,0 +1,382 @@
+/* Making, removing and renaming instances: the row says what a restart has to undo, the tree is staged. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "base/timeutil.h"
+#include "config/expand.h"
+#include "instance/instance_internal.h"
+
+/* Profiles and configuration that come from the image or the original. */
+static int take_from_source(struct instances *all, const struct instance_create_spec *spec, struct db_instance *row,
+			    struct error *err)
+{
+	CLEANUP(db_image_done) struct db_image img = {0};
+	int r;
+
+	if (spec->source == INSTANCE_SOURCE_IMAGE) {
+		r = store_image_dup(all->store, spec->project, spec->fingerprint, &img, err);
+		if (r < 0)
+			return r;
+		if (!spec->profiles)
+			strv_copy(&row->profiles, &img.profiles);
+		for (size_t k = 0; k < img.properties.len; k++) {
+			auto_free char *key = xasprintf("image.%s", img.properties.items[k].key);
+
+			strmap_set(&row->config, key, img.properties.items[k].value);
+		}
+		strmap_set(&row->volatile_, "volatile.base_image", img.fingerprint);
+		row->architecture = xstrdup(img.architecture);
+	} else if (spec->source == INSTANCE_SOURCE_COPY) {
+		const struct db_instance *from = &spec->original->row;
+		const char *base;
+
+		mutex_lock(&all->lock);
+		if (!spec->profiles)
+			strv_copy(&row->profiles, &from->profiles);
+		strmap_copy(&row->config, &from->config);
+		mapmap_copy(&row->devices, &from->devices);
+		row->architecture = xstrdup(from->architecture);
+		base = strmap_get(&from->volatile_, "volatile.base_image");
+		strmap_set(&row->volatile_, "volatile.base_image", base);
+		base = strmap_get(&from->volatile_, "volatile.last_state.idmap");
+		strmap_set(&row->volatile_, "volatile.last_state.idmap", base);
+		mutex_unlock(&all->lock);
+	} else if (!spec->profiles) {
+		strv_add(&row->profiles, "default");
+	}
+	return 0;
+}
+
+/* The row as asked for; volatile keys that a new instance has. */
+static int make_row(struct instances *all, const struct instance_create_spec *spec, struct db_instance *row,
+		    struct error *err)
+{
+	auto_free char *cloud_id = uuid_new();
+	auto_free char *uuid = uuid_new();
+	int r = take_from_source(all, spec, row, err);
+
+	if (r < 0)
+		return r;
+	row->project = xstrdup(spec->project);
+	row->name = xstrdup(spec->name);
+	row->description = xstrdup(spec->description ? spec->description : "");
+	row->ephemeral = spec->ephemeral;
+	row->created_ns = time_now_ns();
+	row->last_used_ns = TIME_EPOCH;
+	row->staging = uuid_new();
+	row->phase = DB_CREATING;
+	if (!str_is_empty(spec->architecture)) {
+		free(row->architecture);
+		row->architecture = xstrdup(spec->architecture);
+	}
+	if (str_is_empty(row->architecture)) {
+		struct utsname u;
+
+		uname(&u);
+		free(row->architecture);
+		row->architecture = xstrdup(u.machine);
+	}
+	if (spec->profiles)
+		strv_copy(&row->profiles, spec->profiles);
+	for (size_t k = 0; k < spec->config->len; k++) {
+		const struct strmap_item *it = &spec->config->items[k];
+
+		strmap_set(startswith(it->key, "volatile.") ? &row->volatile_ : &row->config, it->key,
+			   *it->value ? it->value : NULL);
+	}
+	for (size_t k = 0; k < spec->devices->len; k++)
+		mapmap_set(&row->devices, spec->devices->items[k].key, &spec->devices->items[k].map);
+	strmap_set(&row->volatile_, "volatile.uuid", uuid);
+	strmap_set(&row->volatile_, "volatile.cloud-init.instance-id", cloud_id);
+	if (!strmap_get(&row->volatile_, "volatile.last_state.idmap"))
+		strmap_set(&row->volatile_, "volatile.last_state.idmap", "[]");
+	strmap_set(&row->volatile_, "volatile.apply_template",
+		   spec->source == INSTANCE_SOURCE_COPY ? "copy" : "create");
+	return 0;
+}
+
+/* Its id map, which nobody else gets from now on: all->idmap_lock is held until the row is in the list. */
+static int set_idmap(struct instances *all, struct db_instance *row, const struct instance_expanded *x,
+		     struct error *err)
+{
+	auto_idmap struct idmap map = IDMAP_INIT;
+	auto_free char *text = NULL;
+	auto_free char *base = NULL;
+	bool isolated = strmap_get_bool(&x->config, "security.idmap.isolated", false);
+	int r;
+
+	mutex_lock(&all->lock);
+	r = instance_choose_idmap(all, row, &x->config, &map, err);
+	mutex_unlock(&all->lock);
+	if (r < 0)
+		return r;
+	text = idmap_to_json(&map);
+	base = xasprintf("%u", isolated && map.len ? map.entries[0].host : 0);
+	strmap_set(&row->volatile_, "volatile.idmap.next", text);
+	strmap_set(&row->volatile_, "volatile.idmap.base", base);
+	return 0;
+}
+
+/* Check, reserve the name and the id range: the row is in the database and the list, in phase creating. */
+static int reserve(struct instances *all, const struct instance_create_spec *spec, struct instance **ret,
+		   struct error *err)
+{
+	CLEANUP(instance_expanded_done) struct instance_expanded x = {0};
+	CLEANUP(db_instance_done) struct db_instance row = {0};
+	const struct strmap *root;
+	const char *root_name;
+	struct instance *i;
+	int r = make_row(all, spec, &row, err);
+
+	if (r < 0)
+		return r;
+	mutex_lock(&all->idmap_lock);
+	mutex_lock(&all->lock);
+	r = instance_check(all, &row, NULL, NULL, &x, err);
+	mutex_unlock(&all->lock);
+	if (r == 0)
+		r = expand_root_disk(&x.devices, &root_name, &root, err);
+	if (r == 0) {
+		row.pool = xstrdup(strmap_get_or(root, "pool", ""));
+		r = set_idmap(all, &row, &x, err);
+	}
+	if (r == 0) {
+		r = db_instance_insert(all->store->db, &row, err);
+		if (r == -EEXIST)
+			error_set(err, 409,
+				  "Add instance info to the database: This \"instances\" entry already exists");
+	}
+	if (r == 0) {
+		i = instance_new(all, &row);
+		mutex_lock(&all->lock);
+		instances_insert_locked(all, i);
+		mutex_unlock(&all->lock);
+		*ret = i;
+	}
+	mutex_unlock(&all->idmap_lock);
+	return r < 0 ? error_wrap(err, "Failed creating instance record") : 0;
+}
+
+static int fill_from_image(struct instances *all, const struct storage_pool *pool, const struct db_instance *row,
+			   const char *fingerprint, struct error *err)
+{
+	int fd = image_tree_open(all->images, row->project, fingerprint, err);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = storage_volume_create_from_tree(pool, row->staging, fd, err);
+	image_tree_close(all->images, fd);
+	return r;
+}
+
+static int fill_from_copy(struct instances *all, const struct storage_pool *pool, const struct db_instance *row,
+			  struct instance *original, struct error *err)
+{
+	CLEANUP(storage_pool_done) struct storage_pool src = STORAGE_POOL_INIT;
+	auto_free char *volume = NULL;
+	auto_free char *src_pool = NULL;
+	int r;
+
+	mutex_lock(&original->busy);
+	mutex_lock(&all->lock);
+	volume = instance_full_name(original->row.project, original->row.name);
+	src_pool = xstrdup(original->row.pool);
+	mutex_unlock(&all->lock);
+	r = original->gone ? error_set(err, 404, "Instance not found") : instance_pool_open(all, src_pool, &src, err);
+	if (r == 0)
+		r = storage_volume_copy(pool, row->staging, &src, STORAGE_VOLUME_CONTAINER, volume, err);
+	mutex_unlock(&original->busy);
+	return r;
+}
+
+static int fill(struct instances *all, const struct instance_create_spec *spec, struct instance *i, struct error *err)
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	auto_free char *volume = instance_full_name(i->row.project, i->row.name);
+	int r = instance_pool_open(all, i->row.pool, &pool, err);
+
+	if (r < 0)
+		return r;
+	switch (spec->source) {
+	case INSTANCE_SOURCE_NONE:
+		r = storage_volume_create_empty(&pool, i->row.staging, err);
+		break;
+	case INSTANCE_SOURCE_IMAGE:
+		r = fill_from_image(all, &pool, &i->row, spec->fingerprint, err);
+		break;
+	case INSTANCE_SOURCE_COPY:
+		r = fill_from_copy(all, &pool, &i->row, spec->original, err);
+		break;
+	}
+	if (r == 0)
+		r = storage_volume_commit(&pool, i->row.staging, STORAGE_VOLUME_CONTAINER, volume, err);
+	return r;
+}
+
+/* What a failed creation leaves: tree, row, place in the list. */
+static void unreserve(struct instances *all, struct instance *i)
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	auto_free char *volume = instance_full_name(i->row.project, i->row.name);
+	auto_error struct error err = ERROR_INIT;
+	int r = instance_pool_open(all, i->row.pool, &pool, &err);
+
+	if (r == 0)
+		r = storage_volume_discard(&pool, i->row.staging, STORAGE_VOLUME_CONTAINER, volume, &err);
+	if (r == 0)
+		r = db_instance_delete(all->store->db, i->row.id, &err);
+	if (r < 0)
+		log_error("failed creation is cleaned up at the next start", LOG_STR("instance", volume),
+			  LOG_ERR(&err));
+	mutex_lock(&all->lock);
+	instances_remove_locked(all, i);
+	mutex_unlock(&all->lock);
+}
+
+int instance_create(struct instances *all, const struct instance_create_spec *spec, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	int r = reserve(all, spec, &i, err);
+
+	if (r < 0)
+		return r;
+	r = fill(all, spec, i, err);
+	if (r == 0)
+		r = db_instance_set_phase(all->store->db, i->row.id, DB_READY, NULL, err);
+	if (r < 0) {
+		unreserve(all, i);
+		return r;
+	}
+	mutex_lock(&all->lock);
+	free(TAKE_PTR(i->row.staging));
+	i->row.phase = DB_READY;
+	mutex_unlock(&all->lock);
+	return 0;
+}
+
+static int remove_side_folders(struct instances *all, const char *volume, struct error *err)
+{
+	auto_free char *logs = path_join(all->logs_dir, volume);
+	auto_free char *devices = path_join(all->devices_dir, volume);
+	auto_free char *seccomp = path_join(all->seccomp_dir, volume);
+	int r = path_remove_tree(AT_FDCWD, logs, err);
+
+	if (r == 0)
+		r = path_remove_tree(AT_FDCWD, devices, err);
+	if (r == 0)
+		r = path_remove_tree(AT_FDCWD, seccomp, err);
+	return r;
+}
+
+int instance_delete_busy(struct instance *i, struct error *err)
+{
+	struct instances *all = i->all;
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	auto_free char *volume = instance_lxc_name(i);
+	auto_free char *staging = uuid_new();
+	int r = instance_pool_open(all, i->row.pool, &pool, err);
+
+	if (r == 0)
+		r = db_instance_set_phase(all->store->db, i->row.id, DB_DELETING, staging, err);
+	if (r < 0)
+		return r;
+	/* from here on it is gone for everybody; what fails below is finished at the next start */
+	mutex_lock(&all->lock);
+	i->row.phase = DB_DELETING;
+	i->gone = true;
+	mutex_unlock(&all->lock);
+	r = storage_volume_discard(&pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
+	if (r == 0)
+		r = remove_side_folders(all, volume, err);
+	if (r == 0)
+		r = db_instance_delete(all->store->db, i->row.id, err);
+	if (r < 0)
+		return r;
+	mutex_lock(&all->lock);
+	instances_remove_locked(all, i);
+	mutex_unlock(&all->lock);
+	return 0;
+}
+
+int instance_delete(struct instance *i, struct error *err)
+{
+	auto_strmap struct strmap config = STRMAP_INIT;
+	int r;
+
+	mutex_lock(&i->busy);
+	instance_expanded_config(i, &config);
+	if (i->gone)
+		r = error_set(err, 404, "Instance not found");
+	else if (instance_state(i) != CONTAINER_STOPPED)
+		r = error_set(err, 400, "Instance is running");
+	else if (strmap_get_bool(&config, "security.protection.delete", false))
+		r = error_set(err, 400, "Container is protected");
+	else
+		r = instance_delete_busy(i, err);
+	mutex_unlock(&i->busy);
+	return r;
+}
+
+static int rename_busy(struct instance *i, const char *name, struct error *err)
+{
+	struct instances *all = i->all;
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	CLEANUP(instance_unrefp) struct instance *other = NULL;
+	auto_free char *old_volume = instance_lxc_name(i);
+	auto_free char *new_volume = instance_full_name(i->row.project, name);
+	auto_error struct error undo = ERROR_INIT;
+	char *old_name;
+	int r = instance_pool_open(all, i->row.pool, &pool, err);
+
+	if (r == 0 && instance_find(all, i->row.project, name, &other, &undo) == 0)
+		r = error_set(err, 409, "Name \"%s\" already in use", name);
+	if (r == 0)
+		r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, old_volume, new_volume, err);
+	if (r < 0)
+		return r;
+	mutex_lock(&all->lock);
+	old_name = i->row.name;
+	i->row.name = xstrdup(name);
+	r = db_instance_update(all->store->db, &i->row, err);
+	if (r < 0) {
+		free(i->row.name);
+		i->row.name = old_name;
+	} else {
+		/* its place in the sorted list changes */
+		instance_ref(i);
+		instances_remove_locked(all, i);
+		instances_insert_locked(all, i);
+		instance_touch_locked(i);
+		free(old_name);
+		instance_unref(i);
+	}
+	mutex_unlock(&all->lock);
+	if (r < 0)
+		storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, new_volume, old_volume, &undo);
+	else
+		remove_side_folders(all, old_volume, &undo);
+	return r;
+}
+
+int instance_rename(struct instance *i, const char *name, struct error *err)
+{
+	int r;
+
+	mutex_lock(&i->busy);
+	if (i->gone)
+		r = error_set(err, 404, "Instance not found");
+	else if (instance_state(i) != CONTAINER_STOPPED)
+		r = error_set(err, 400, "Renaming of running container not allowed");
+	else
+		r = rename_busy(i, name, err);
+	mutex_unlock(&i->busy);
+	return r;
+}

@@ -1,0 +1,151 @@
+/*
+ * Instances: what is stored of them, whether they run, and everything that can be done to them. A change by any
+ * route ends in instance_check(), the one commit point.
+ *
+ * Locks: struct instances.lock guards the list and every field of struct instance marked so; it is held briefly,
+ * never across a call to the container host, the disk or a callback. instance.busy makes operations on one
+ * instance wait for each other; it is taken before the list's lock, never after.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/jsonw.h"
+#include "base/loop.h"
+#include "base/thread.h"
+#include "db/store.h"
+#include "image/image.h"
+#include "instance/container.h"
+
+struct instances;
+struct instance;
+
+/* Told of changes that no request made (a container stopped by itself). Any thread. */
+typedef void (*instance_event_fn)(void *arg, const char *project, const char *name, const char *action);
+
+struct instances_spec {
+	const char *lxd_dir;
+	struct store *store;
+	struct images *images;
+	struct loop *loop;
+	instance_event_fn event;
+	void *event_arg;
+};
+
+/* Load all instances, finish or undo what a crash left, and find again those that run. */
+int instances_new(const struct instances_spec *spec, struct instances **ret, struct error *err);
+void instances_free(struct instances *all);
+/* Start what shall run at boot; called once, when the daemon is ready. Failures are logged. */
+void instances_autostart(struct instances *all);
+/* Stop everything in boot.stop.priority order, for the shutdown of the daemon. @force: kill at once. */
+void instances_shutdown(struct instances *all, bool force);
+struct container_host *instances_host(struct instances *all);
+
+/* A reference to an instance; error 404 `Instance not found`. */
+int instance_find(struct instances *all, const char *project, const char *name, struct instance **ret,
+		  struct error *err);
+struct instance *instance_ref(struct instance *i);
+void instance_unref(struct instance *i);
+DEFINE_CLEANUP(struct instance *, instance_unref)
+
+/* Fixed for an instance's life, but for the name, which a rename changes. */
+const char *instance_project(const struct instance *i);
+char *instance_name_dup(struct instance *i); /* the caller frees */
+
+/* --- rendering (render.c) --- */
+
+/* Append the API object. */
+void instance_render(struct instance *i, struct jsonw *w);
+/* The same with state, backups and snapshots. */
+void instance_render_full(struct instance *i, struct jsonw *w);
+/* The state object. */
+void instance_render_state(struct instance *i, struct jsonw *w);
+/* Hash of the writable parts; 64 hex digits. */
+void instance_etag(struct instance *i, char etag[65]);
+
+enum instance_list_form { INSTANCE_LIST_NAMES, INSTANCE_LIST_OBJECTS, INSTANCE_LIST_FULL };
+
+/*
+ * Append an array of the instances of @project (NULL: all), sorted by name: URLs below /1.0/@prefix, or objects.
+ * @keep, if not NULL, decides for each object by its JSON text.
+ */
+int instances_render(struct instances *all, const char *project, enum instance_list_form form, const char *prefix,
+		     int (*keep)(const char *json, size_t len, void *arg, struct error *err), void *arg,
+		     struct jsonw *w, struct error *err);
+
+/* --- creation and removal (create.c) --- */
+
+enum instance_source { INSTANCE_SOURCE_NONE, INSTANCE_SOURCE_IMAGE, INSTANCE_SOURCE_COPY };
+
+struct instance_create_spec {
+	const char *project;
+	const char *name;         /* checked */
+	const char *architecture; /* NULL or "": the image's or the host's */
+	const char *description;
+	bool ephemeral;
+	const struct strmap *config;
+	const struct mapmap *devices;
+	const struct strv *profiles; /* NULL: of the image or source */
+	enum instance_source source;
+	const char *fingerprint;   /* image */
+	struct instance *original; /* copy; borrowed */
+};
+
+/* Errors: 400 what instance_check() refuses; 409 the name is taken; 404 image gone. Nothing stays after failure. */
+int instance_create(struct instances *all, const struct instance_create_spec *spec, struct error *err);
+/* Errors: 400 `Instance is running`, `Container is protected`. */
+int instance_delete(struct instance *i, struct error *err);
+/* Errors: 400 running; 409 the name is taken. @name is checked. */
+int instance_rename(struct instance *i, const char *name, struct error *err);
+
+/* --- change (update.c) --- */
+
+struct instance_put {
+	const char *architecture;
+	const char *description;
+	bool ephemeral;
+	const struct strmap *config; /* with volatile keys, which must not change but for additions */
+	const struct mapmap *devices;
+	const struct strv *profiles;
+};
+
+/*
+ * Replace the writable part, live where the keys allow it. On error the old state stands.
+ */
+int instance_update(struct instance *i, const struct instance_put *put, struct error *err);
+/* Current writable part, for PATCH and edits; the caller cleans the copies. */
+void instance_current(struct instance *i, char **architecture, char **description, bool *ephemeral,
+		      struct strmap *config, struct mapmap *devices, struct strv *profiles);
+/* A profile changes from @before to @after: apply it to every running user. Returns the first error; the rest is
+ * applied. */
+int instances_apply_profile(struct instances *all, const struct db_profile *before, const struct db_profile *after,
+			    struct error *err);
+/* Would the instances that use this profile still be valid with it? For the commit point of profiles. */
+int instances_check_profile(struct instances *all, const struct db_profile *changed, struct error *err);
+
+/* What uses a profile, pool or image: appends URLs. */
+void instances_using_profile(struct instances *all, const char *project, const char *profile, struct strv *urls);
+void instances_using_pool(struct instances *all, const char *pool, struct strv *urls);
+/* Rename a profile in the store and in every instance that names it, at once. */
+int instances_rename_profile(struct instances *all, const struct db_profile *renamed, const char *old_name,
+			     struct error *err);
+
+/* --- life cycle (lifecycle.c) --- */
+
+/* Errors: 400 with the reference's texts when the state does not fit; 500 naming the failed step. */
+int instance_start(struct instance *i, struct error *err);
+/* @timeout_ms < 0: for ever; 0 or @force: kill. On timeout (-ETIMEDOUT) the container goes on running. */
+int instance_stop(struct instance *i, bool force, int64_t timeout_ms, struct error *err);
+int instance_restart(struct instance *i, bool force, int64_t timeout_ms, struct error *err);
+int instance_freeze(struct instance *i, struct error *err);
+int instance_unfreeze(struct instance *i, struct error *err);
+enum container_state instance_state(struct instance *i);
+
+/* --- exec (exec.c uses these) --- */
+
+/* Expanded configuration at this moment; the caller cleans. */
+void instance_expanded_config(struct instance *i, struct strmap *ret);
+/* liblxc's name, and the folder of its logs ($LXD_DIR/logs/<name>); the caller frees. */
+char *instance_lxc_name(struct instance *i);
+char *instance_log_dir(struct instance *i);

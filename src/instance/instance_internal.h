@@ -1,0 +1,95 @@
+/* Shared by the files that make up src/instance/instance.h. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "config/idmap.h"
+#include "instance/instance.h"
+#include "instance/lxcconf.h"
+#include "storage/storage.h"
+
+struct instances {
+	char *lxd_dir;
+	char *logs_dir;
+	char *devices_dir;
+	char *seccomp_dir;
+	struct store *store;
+	struct images *images;
+	struct loop *loop;
+	struct container_host *host;
+	instance_event_fn event;
+	void *event_arg;
+	struct lxcconf_host lxc_host;
+	struct idmap base_map; /* the host's range for containers; empty: none */
+	struct mutex
+		idmap_lock; /* from the choice of an isolated range until its row is in the list; taken before lock */
+	_Atomic bool stopping; /* the daemon shuts down: containers that stop shall start again at boot */
+
+	struct mutex lock;
+	struct cond changed;                     /* some instance's state has */
+	struct instance **list GUARDED_BY(lock); /* by project and name; each holds a reference */
+	size_t n GUARDED_BY(lock);
+};
+
+struct instance {
+	_Atomic int refs;
+	struct instances *all;
+	struct mutex busy; /* an operation is at work */
+	/* all below: guarded by all->lock */
+	struct db_instance row;
+	bool gone; /* deleted: whoever waited for busy gives up */
+	enum container_state state;
+	struct container_process proc;
+	bool stopped_by_itself;          /* the monitor ended and nobody has cleaned up yet */
+	struct loop_source *monitor_src; /* loop thread */
+	struct loop_source *init_src;    /* loop thread */
+	char *json;                      /* cached API object, NULL: to be made */
+	size_t json_len;
+	unsigned json_generation; /* of the profiles it was made with */
+};
+
+/* Forget the cached object. */
+void instance_touch_locked(struct instance *i) REQUIRES(i->all->lock);
+/* Insert into the sorted list; takes a reference. */
+void instances_insert_locked(struct instances *all, struct instance *i) REQUIRES(all->lock);
+void instances_remove_locked(struct instances *all, struct instance *i) REQUIRES(all->lock);
+struct instance *instance_new(struct instances *all, struct db_instance *row);
+/* References to all ready instances; the caller unrefs each and frees the array. */
+size_t instances_snapshot(struct instances *all, struct instance ***ret);
+
+/* An instance's configuration with its profiles: copies. Volatile keys are among config. */
+struct instance_expanded {
+	struct strmap config;
+	struct mapmap devices;
+};
+void instance_expanded_done(struct instance_expanded *x);
+/* 400 `Requested profile "x" doesn't exist`. @override, if not NULL, stands in for the stored profile of its name. */
+int instance_expand(struct instances *all, const struct db_instance *row, const struct db_profile *override,
+		    struct instance_expanded *ret, struct error *err);
+
+/*
+ * The one commit point: is this row, with its profiles, something that may exist? Every key by table, devices,
+ * one root disk in a known pool, id map. @old: the row before a change, or NULL. Sets nothing.
+ */
+int instance_check(struct instances *all, const struct db_instance *row, const struct db_instance *old,
+		   const struct db_profile *override, struct instance_expanded *ret, struct error *err)
+	REQUIRES(all->lock);
+
+/* The pool of the root disk, opened. */
+int instance_pool_open(struct instances *all, const char *pool, struct storage_pool *ret, struct error *err);
+/* Name of its volume, liblxc's name and all else on disk: the name, with the project in front outside default. */
+char *instance_full_name(const char *project, const char *name);
+/* The id map that the container shall have now; empty for privileged ones. all->idmap_lock held for isolated ones. */
+int instance_choose_idmap(struct instances *all, const struct db_instance *row, const struct strmap *expanded,
+			  struct idmap *ret, struct error *err) REQUIRES(all->lock);
+
+/* Watch a running container's two processes; from any thread. Takes the process fds into the instance. */
+void instance_adopt_process(struct instance *i, struct container_process *p);
+/* After a stop, with busy held: volatile keys, device nodes, removal of ephemeral ones. */
+void instance_after_stop(struct instance *i);
+int instance_delete_busy(struct instance *i, struct error *err);
+/* Write changed volatile keys to the database. */
+int instance_save_volatile(struct instance *i, const struct strmap *changes, bool used_now, struct error *err);
+/* Apply changed devices and limits to a running container; lifecycle side of instance_update(). */
+int instance_apply_live(struct instance *i, const struct instance_expanded *before,
+			const struct instance_expanded *after, struct error *err);

@@ -1,0 +1,259 @@
+/* Changing what is stored of an instance, and using profiles. Live changes to running containers are in live.c. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "instance/instance_internal.h"
+
+/* Copy of all that instance_update() may change, and what it needs beside. */
+static void row_copy(struct db_instance *to, const struct db_instance *from)
+{
+	*to = (struct db_instance){
+		.id = from->id,
+		.project = xstrdup(from->project),
+		.name = xstrdup(from->name),
+		.architecture = xstrdup(from->architecture),
+		.description = xstrdup(from->description),
+		.pool = xstrdup(from->pool),
+		.ephemeral = from->ephemeral,
+		.created_ns = from->created_ns,
+		.last_used_ns = from->last_used_ns,
+		.phase = from->phase,
+	};
+	strmap_copy(&to->config, &from->config);
+	strmap_copy(&to->volatile_, &from->volatile_);
+	mapmap_copy(&to->devices, &from->devices);
+	strv_copy(&to->profiles, &from->profiles);
+}
+
+void instance_current(struct instance *i, char **architecture, char **description, bool *ephemeral,
+		      struct strmap *config, struct mapmap *devices, struct strv *profiles)
+{
+	mutex_lock(&i->all->lock);
+	*architecture = xstrdup(i->row.architecture);
+	*description = xstrdup(i->row.description);
+	*ephemeral = i->row.ephemeral;
+	strmap_copy(config, &i->row.config);
+	strmap_merge(config, &i->row.volatile_);
+	mapmap_copy(devices, &i->row.devices);
+	strv_copy(profiles, &i->row.profiles);
+	mutex_unlock(&i->all->lock);
+}
+
+/* The daemon's own notes on ids must stay what they are, or a tree would be shifted from the wrong map. */
+static int check_volatile(const struct strmap *before, const struct strmap *after, struct error *err)
+{
+	for (size_t k = 0; k < before->len; k++) {
+		const char *key = before->items[k].key;
+		const char *now = strmap_get(after, key);
+
+		if (!startswith(key, "volatile.idmap.") && !streq(key, "volatile.last_state.idmap"))
+			continue;
+		if (!now)
+			return error_set(err, 400, "Volatile idmap keys can't be deleted by the user");
+		if (!streq(now, before->items[k].value))
+			return error_set(err, 400, "Volatile idmap keys can't be changed by the user");
+	}
+	for (size_t k = 0; k < after->len; k++)
+		if ((startswith(after->items[k].key, "volatile.idmap.") ||
+		     streq(after->items[k].key, "volatile.last_state.idmap")) &&
+		    !strmap_get(before, after->items[k].key))
+			return error_set(err, 400, "Volatile idmap keys can't be set by the user");
+	return 0;
+}
+
+static void apply_put(struct db_instance *row, const struct instance_put *put)
+{
+	free(row->description);
+	row->description = xstrdup(put->description);
+	if (!str_is_empty(put->architecture)) {
+		free(row->architecture);
+		row->architecture = xstrdup(put->architecture);
+	}
+	row->ephemeral = put->ephemeral;
+	strmap_done(&row->config);
+	strmap_done(&row->volatile_);
+	for (size_t k = 0; k < put->config->len; k++) {
+		const struct strmap_item *it = &put->config->items[k];
+
+		if (*it->value)
+			strmap_set(startswith(it->key, "volatile.") ? &row->volatile_ : &row->config, it->key,
+				   it->value);
+	}
+	mapmap_copy(&row->devices, put->devices);
+	strv_copy(&row->profiles, put->profiles);
+}
+
+static int write_row(struct instance *i, struct db_instance *row, struct error *err)
+{
+	struct db *db = i->all->store->db;
+	int r = db_instance_update(db, row, err);
+
+	if (r == 0)
+		r = db_instance_set_volatile(db, row, err);
+	return r;
+}
+
+/* The new row with its expansion has passed the commit point: make it so, on disk and in a running container. */
+static int commit(struct instance *i, struct db_instance *row, const struct instance_expanded *before,
+		  const struct instance_expanded *after, struct error *err)
+{
+	auto_error struct error undo = ERROR_INIT;
+	bool running = instance_state(i) != CONTAINER_STOPPED;
+	int r = running ? instance_apply_live(i, before, after, err) : 0;
+
+	if (r < 0)
+		return r;
+	r = write_row(i, row, err);
+	if (r < 0) {
+		if (running)
+			instance_apply_live(i, after, before, &undo);
+		return r;
+	}
+	mutex_lock(&i->all->lock);
+	free(row->name);
+	row->name = xstrdup(i->row.name);
+	row->phase = i->row.phase;
+	db_instance_done(&i->row);
+	i->row = *row;
+	*row = (struct db_instance){0};
+	instance_touch_locked(i);
+	mutex_unlock(&i->all->lock);
+	return 0;
+}
+
+static int update_busy(struct instance *i, const struct instance_put *put, struct error *err)
+{
+	CLEANUP(instance_expanded_done) struct instance_expanded before = {0};
+	CLEANUP(instance_expanded_done) struct instance_expanded after = {0};
+	CLEANUP(db_instance_done) struct db_instance row = {0};
+	int r;
+
+	if (i->gone)
+		return error_set(err, 404, "Instance not found");
+	mutex_lock(&i->all->lock);
+	row_copy(&row, &i->row);
+	apply_put(&row, put);
+	r = check_volatile(&i->row.volatile_, &row.volatile_, err);
+	if (r == 0)
+		r = instance_expand(i->all, &i->row, NULL, &before, err);
+	if (r == 0)
+		r = instance_check(i->all, &row, &i->row, NULL, &after, err);
+	mutex_unlock(&i->all->lock);
+	return r < 0 ? r : commit(i, &row, &before, &after, err);
+}
+
+int instance_update(struct instance *i, const struct instance_put *put, struct error *err)
+{
+	int r;
+
+	mutex_lock(&i->busy);
+	r = update_busy(i, put, err);
+	mutex_unlock(&i->busy);
+	return r;
+}
+
+int instances_apply_profile(struct instances *all, const struct db_profile *before, const struct db_profile *after,
+			    struct error *err)
+{
+	struct instance **list;
+	size_t n = instances_snapshot(all, &list);
+	int first = 0;
+
+	for (size_t k = 0; k < n; k++) {
+		CLEANUP(instance_expanded_done) struct instance_expanded old = {0};
+		CLEANUP(instance_expanded_done) struct instance_expanded new = {0};
+		auto_error struct error e = ERROR_INIT;
+		struct instance *i = list[k];
+		bool uses;
+		int r = 0;
+
+		mutex_lock(&i->busy);
+		mutex_lock(&all->lock);
+		uses = !i->gone && i->state != CONTAINER_STOPPED && streq(i->row.project, after->project) &&
+		       strv_contains(&i->row.profiles, after->name);
+		if (uses)
+			r = instance_expand(all, &i->row, before, &old, &e);
+		if (uses && r == 0)
+			r = instance_expand(all, &i->row, after, &new, &e);
+		mutex_unlock(&all->lock);
+		if (uses && r == 0)
+			r = instance_apply_live(i, &old, &new, &e);
+		mutex_unlock(&i->busy);
+		if (r < 0 && first == 0) {
+			error_wrap(&e, "Apply profile to running instance \"%s\"", i->row.name);
+			first = error_move(err, &e);
+		}
+		instance_unref(i);
+	}
+	free(list);
+	return first;
+}
+
+static void add_url(const struct db_instance *row, struct strv *urls)
+{
+	if (streq(row->project, "default"))
+		strv_addf(urls, "/1.0/instances/%s", row->name);
+	else
+		strv_addf(urls, "/1.0/instances/%s?project=%s", row->name, row->project);
+}
+
+void instances_using_profile(struct instances *all, const char *project, const char *profile, struct strv *urls)
+{
+	mutex_lock(&all->lock);
+	for (size_t k = 0; k < all->n; k++) {
+		const struct db_instance *row = &all->list[k]->row;
+
+		if (streq(row->project, project) && strv_contains(&row->profiles, profile))
+			add_url(row, urls);
+	}
+	mutex_unlock(&all->lock);
+}
+
+void instances_using_pool(struct instances *all, const char *pool, struct strv *urls)
+{
+	mutex_lock(&all->lock);
+	for (size_t k = 0; k < all->n; k++)
+		if (streq(all->list[k]->row.pool, pool))
+			add_url(&all->list[k]->row, urls);
+	mutex_unlock(&all->lock);
+}
+
+int instances_rename_profile(struct instances *all, const struct db_profile *renamed, const char *old_name,
+			     struct error *err)
+{
+	const struct db_instance **users;
+	size_t n = 0;
+	int r;
+
+	mutex_lock(&all->lock);
+	users = xnew_array(const struct db_instance *, all->n);
+	for (size_t k = 0; k < all->n; k++) {
+		struct instance *i = all->list[k];
+
+		if (!streq(i->row.project, renamed->project))
+			continue;
+		for (size_t p = 0; p < i->row.profiles.len; p++) {
+			if (!streq(i->row.profiles.items[p], old_name))
+				continue;
+			free(i->row.profiles.items[p]);
+			i->row.profiles.items[p] = xstrdup(renamed->name);
+			users[n++] = &i->row;
+			instance_touch_locked(i);
+		}
+	}
+	r = store_profile_rename(all->store, renamed, users, n, err);
+	for (size_t k = 0; r < 0 && k < n; k++) {
+		struct strv *profiles = &((struct db_instance *)(uintptr_t)users[k])->profiles;
+
+		for (size_t p = 0; p < profiles->len; p++) {
+			if (!streq(profiles->items[p], renamed->name))
+				continue;
+			free(profiles->items[p]);
+			profiles->items[p] = xstrdup(old_name);
+		}
+	}
+	mutex_unlock(&all->lock);
+	free(users);
+	return r;
+}
