@@ -28,6 +28,7 @@ static char root_path[] = "/var/tmp/test-tree-XXXXXX";
 
 static int setup(UNUSED void **state)
 {
+	umask(0);
 	if (!mkdtemp(root_path))
 		return -1;
 	root = open(root_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -337,18 +338,26 @@ static void remove_ends_with_concurrent_writers(UNUSED void **state)
 	assert_return_code(access("/etc/passwd", F_OK), errno);
 }
 
+static void add_flag(int fd, unsigned flag)
+{
+	unsigned flags;
+
+	assert_return_code(ioctl(fd, FS_IOC_GETFLAGS, &flags), 0);
+	flags |= flag;
+	assert_return_code(ioctl(fd, FS_IOC_SETFLAGS, &flags), 0);
+}
+
 static void remove_clears_immutable_and_append(UNUSED void **state)
 {
 	auto_close int top = make_dir(root, "immutable"), sub = make_dir(top, "sub");
-	unsigned immutable = FS_IMMUTABLE_FL, append = FS_APPEND_FL;
 
 	make_file(sub, "file", "x", 0644);
 	make_file(sub, "log", "x", 0644);
 	auto_close int file = openat(sub, "file", O_RDONLY | O_CLOEXEC), log = openat(sub, "log", O_RDONLY | O_CLOEXEC);
-	assert_return_code(ioctl(file, FS_IOC_SETFLAGS, &immutable), errno);
-	assert_return_code(ioctl(log, FS_IOC_SETFLAGS, &append), errno);
-	assert_return_code(ioctl(sub, FS_IOC_SETFLAGS, &immutable), errno);
-	assert_return_code(ioctl(top, FS_IOC_SETFLAGS, &append), errno);
+	add_flag(file, FS_IMMUTABLE_FL);
+	add_flag(log, FS_APPEND_FL);
+	add_flag(sub, FS_IMMUTABLE_FL);
+	add_flag(top, FS_APPEND_FL);
 	do_remove(root, "immutable");
 }
 
@@ -376,10 +385,15 @@ static int with_mount(const char *options, int (*fn)(void))
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-		    mkdirat(root, "mnt", 0755) < 0 || mkdirat(root, "mnt/in", 0755) < 0 || fchdir(root) < 0 ||
-		    mount("none", "mnt/in", "tmpfs", 0, options) < 0)
+		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+			_exit(98);
+		/* the fd of before is in the other mount namespace */
+		root = open(root_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (mkdirat(root, "mnt", 0755) < 0 || mkdirat(root, "mnt/in", 0755) < 0 || fchdir(root) < 0 ||
+		    mount("none", "mnt/in", "tmpfs", 0, options) < 0) {
+			perror("mount");
 			_exit(99);
+		}
 		_exit(fn());
 	}
 	assert_return_code(waitpid(pid, &status, 0), errno);
