@@ -1,0 +1,420 @@
+/* HTTP/1.1 over a UNIX socket; the parsing is in client_parse.c. */
+#include "http/client.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "base/str.h"
+
+#define READ_SIZE (64 * 1024)
+
+struct http_client {
+	char *path;
+	int fd;
+	bool used;         /* at least one answer came over this connection */
+	size_t start, end; /* bytes read but not used yet */
+	char buf[READ_SIZE];
+};
+
+void http_client_response_done(struct http_client_response *r)
+{
+	http_head_done(&r->head);
+	strbuf_done(&r->body);
+}
+
+/* Like Go prints it: "dial unix /path: connect: no such file or directory". */
+static int connect_error(int errnum, const char *path, struct error *err)
+{
+	auto_free char *text = xstrdup(strerror(errnum));
+	int r;
+
+	text[0] = (char)tolower((unsigned char)text[0]);
+	r = error_set(err, 503, "dial unix %s: connect: %s", path, text);
+	err->errnum = errnum;
+	(void)r;
+	return -errnum;
+}
+
+static int client_connect(struct http_client *c, struct error *err)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	size_t len = strlen(c->path);
+
+	if (len >= sizeof(addr.sun_path))
+		return connect_error(ENAMETOOLONG, c->path, err);
+	memcpy(addr.sun_path, c->path, len);
+	c->fd = fd_close(c->fd);
+	c->start = c->end = 0;
+	c->used = false;
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return error_errno(err, errno, "Create a UNIX socket");
+	if (connect(c->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return connect_error(errno, c->path, err);
+	return 0;
+}
+
+int http_client_new(const char *path, struct http_client **ret, struct error *err)
+{
+	auto_http_client struct http_client *c = xmalloc(sizeof(*c));
+	int r;
+
+	*c = (struct http_client){.path = xstrdup(path), .fd = -EBADF};
+	r = client_connect(c, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+void http_client_free(struct http_client *c)
+{
+	if (!c)
+		return;
+	fd_close(c->fd);
+	free(c->path);
+	free(c);
+}
+
+const char *http_client_socket(const struct http_client *c)
+{
+	return c->path;
+}
+
+static int send_all(struct http_client *c, const char *data, size_t len, int flags, struct error *err)
+{
+	while (len) {
+		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL | flags);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_errno(err, errno, "Send to %s", c->path);
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int send_file(struct http_client *c, int fd, uint64_t len, struct error *err)
+{
+	auto_free char *buf = xmalloc(READ_SIZE);
+	int r;
+
+	while (len) {
+		ssize_t n = read(fd, buf, (size_t)MIN_OF(len, (uint64_t)READ_SIZE));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_errno(err, errno, "Read the file to upload");
+		if (n == 0)
+			return error_set(err, 500, "The file to upload became shorter while it was read");
+		r = send_all(c, buf, (size_t)n, 0, err);
+		if (r < 0)
+			return r;
+		len -= (uint64_t)n;
+	}
+	return 0;
+}
+
+static void format_head(const struct http_client_request *req, uint64_t body_len, struct strbuf *out)
+{
+	bool has_body = body_len || streq(req->method, "POST") || streq(req->method, "PUT") ||
+			streq(req->method, "PATCH");
+
+	strbuf_appendf(out, "%s %s HTTP/1.1\r\nHost: unix.socket\r\n", req->method, req->path);
+	for (size_t i = 0; req->headers && req->headers[i]; i++)
+		strbuf_appendf(out, "%s\r\n", req->headers[i]);
+	if (has_body)
+		strbuf_appendf(out, "Content-Length: %llu\r\n", (unsigned long long)body_len);
+	strbuf_append(out, "\r\n");
+}
+
+static bool has_control(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s <= 0x20 || *s == 0x7f)
+			return true;
+	return false;
+}
+
+static int check_request(const struct http_client_request *req, struct error *err)
+{
+	if (req->path[0] != '/' || has_control(req->path))
+		return error_set(err, 400, "Invalid request path \"%s\"", req->path);
+	if (!*req->method || has_control(req->method))
+		return error_set(err, 400, "Invalid request method \"%s\"", req->method);
+	for (size_t i = 0; req->headers && req->headers[i]; i++)
+		if (strpbrk(req->headers[i], "\r\n"))
+			return error_set(err, 400, "Invalid request header: it holds a line break");
+	return 0;
+}
+
+/* A small body in memory goes out with the head in one write. */
+static int send_request(struct http_client *c, const struct http_client_request *req, struct error *err)
+{
+	auto_strbuf struct strbuf head = STRBUF_INIT;
+	uint64_t total = 0;
+	int r;
+
+	for (size_t i = 0; i < req->body_count; i++)
+		total += req->body[i].len;
+	format_head(req, total, &head);
+	if (req->body_count == 1 && req->body[0].data && req->body[0].len < READ_SIZE) {
+		strbuf_append_len(&head, req->body[0].data, (size_t)req->body[0].len);
+		return send_all(c, head.data, head.len, 0, err);
+	}
+	r = send_all(c, head.data, head.len, req->body_count ? MSG_MORE : 0, err);
+	for (size_t i = 0; r >= 0 && i < req->body_count; i++) {
+		const struct http_piece *p = &req->body[i];
+
+		if (p->data)
+			r = send_all(c, p->data, (size_t)p->len, 0, err);
+		else
+			r = send_file(c, p->fd, p->len, err);
+	}
+	return r;
+}
+
+/* Read more into the buffer; 0 at end of stream. */
+static ssize_t fill(struct http_client *c, const struct http_client_request *req, struct error *err)
+{
+	ssize_t n;
+
+	if (c->start == c->end)
+		c->start = c->end = 0;
+	if (c->end == sizeof(c->buf)) {
+		memmove(c->buf, c->buf + c->start, c->end - c->start);
+		c->end -= c->start;
+		c->start = 0;
+	}
+	if (c->end == sizeof(c->buf))
+		return error_set(err, 500, "Malformed HTTP response: head is too long");
+	for (;;) {
+		n = read(c->fd, c->buf + c->end, sizeof(c->buf) - c->end);
+		if (n >= 0)
+			break;
+		if (errno != EINTR)
+			return error_errno(err, errno, "Read from %s", c->path);
+		if (req->interrupted && req->interrupted(req->interrupted_arg) < 0) {
+			error_errno(err, EINTR, "Wait for the answer");
+			return -EINTR;
+		}
+	}
+	c->end += (size_t)n;
+	return n;
+}
+
+static int read_head(struct http_client *c, const struct http_client_request *req, struct http_head *head,
+		     struct error *err)
+{
+	size_t len;
+	ssize_t n;
+	int r;
+
+	for (;;) {
+		len = http_head_length(c->buf + c->start, c->end - c->start);
+		if (len) {
+			r = http_head_parse(c->buf + c->start, len, streq(req->method, "HEAD"), head, err);
+			if (r < 0)
+				return r;
+			c->start += len;
+			if (head->status >= 200 || head->status == 101)
+				return 0;
+			http_head_done(head); /* 1xx: the real one follows */
+			continue;
+		}
+		n = fill(c, req, err);
+		if (n < 0)
+			return (int)n;
+		if (n == 0) {
+			error_set(err, 500, "The server closed the connection without an answer");
+			err->errnum = EPIPE;
+			return -EPIPE;
+		}
+	}
+}
+
+static int body_to_memory(void *arg, const void *data, size_t len, struct error *err)
+{
+	struct strbuf *b = arg;
+
+	strbuf_append_len(b, data, len);
+	if (b->truncated)
+		return error_set(err, 500, "The server's answer is too large");
+	return 0;
+}
+
+static int read_chunked(struct http_client *c, const struct http_client_request *req, http_data_fn fn, void *arg,
+			struct error *err)
+{
+	struct http_chunked state = HTTP_CHUNKED_INIT;
+	size_t used;
+	ssize_t n;
+	int r;
+
+	for (;;) {
+		r = http_chunked_feed(&state, c->buf + c->start, c->end - c->start, &used, fn, arg, err);
+		if (r < 0)
+			return r;
+		c->start += used;
+		if (state.state == HTTP_CHUNK_DONE)
+			return 0;
+		n = fill(c, req, err);
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			return error_set(err, 500, "The server's answer ended early");
+	}
+}
+
+/* A body of known length, or up to the end of the stream. */
+static int read_plain(struct http_client *c, const struct http_client_request *req, uint64_t left, bool until_close,
+		      http_data_fn fn, void *arg, struct error *err)
+{
+	ssize_t n;
+	int r;
+
+	while (left) {
+		size_t have = (size_t)MIN_OF((uint64_t)(c->end - c->start), left);
+
+		if (have) {
+			r = fn(arg, c->buf + c->start, have, err);
+			if (r < 0)
+				return r;
+			c->start += have;
+			left -= until_close ? 0 : have;
+			continue;
+		}
+		n = fill(c, req, err);
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			return until_close ? 0 : error_set(err, 500, "The server's answer ended early");
+	}
+	return 0;
+}
+
+static int read_body(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,
+		     struct error *err)
+{
+	bool to_sink = req->sink && resp->head.status == 200;
+	http_data_fn fn = to_sink ? req->sink : body_to_memory;
+	void *arg = to_sink ? req->sink_arg : &resp->body;
+
+	resp->body.max = HTTP_CLIENT_BODY_MAX;
+	switch (resp->head.body) {
+	case HTTP_BODY_NONE:
+		return 0;
+	case HTTP_BODY_LENGTH:
+		return read_plain(c, req, resp->head.length, false, fn, arg, err);
+	case HTTP_BODY_CHUNKED:
+		return read_chunked(c, req, fn, arg, err);
+	case HTTP_BODY_UNTIL_CLOSE:
+		return read_plain(c, req, UINT64_MAX, true, fn, arg, err);
+	}
+	return 0;
+}
+
+static bool can_repeat(const struct http_client_request *req)
+{
+	for (size_t i = 0; i < req->body_count; i++)
+		if (!req->body[i].data)
+			return false;
+	return streq(req->method, "GET") || streq(req->method, "HEAD");
+}
+
+/* Send and read the head. A kept connection that the server has closed meanwhile is made anew, once. */
+static int exchange_head(struct http_client *c, const struct http_client_request *req, struct http_head *head,
+			 struct error *err)
+{
+	bool reused;
+	int r;
+
+	r = check_request(req, err);
+	if (r < 0)
+		return r;
+	if (c->fd < 0) {
+		r = client_connect(c, err);
+		if (r < 0)
+			return r;
+	}
+	for (;;) {
+		reused = c->used;
+		r = send_request(c, req, err);
+		if (r >= 0 || r == -EPIPE || r == -ECONNRESET) {
+			/* a server may refuse a body and close: its answer is worth reading */
+			auto_error struct error e = ERROR_INIT;
+			int rr = read_head(c, req, head, &e);
+
+			if (rr >= 0)
+				return 0;
+			if (r >= 0)
+				r = error_move(err, &e);
+		}
+		if (!(reused && can_repeat(req) && (r == -EPIPE || r == -ECONNRESET)))
+			return r;
+		error_clear(err);
+		r = client_connect(c, err);
+		if (r < 0)
+			return r;
+	}
+}
+
+int http_client_send(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,
+		     struct error *err)
+{
+	int r = exchange_head(c, req, &resp->head, err);
+
+	if (r >= 0)
+		r = read_body(c, req, resp, err);
+	c->used = true;
+	if (r < 0 || !resp->head.keep_alive)
+		c->fd = fd_close(c->fd);
+	return r;
+}
+
+int http_client_upgrade(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,
+			int *ret_fd, struct strbuf *ret_extra, struct error *err)
+{
+	int r = exchange_head(c, req, &resp->head, err);
+
+	if (r < 0)
+		return r;
+	if (resp->head.status != 101) {
+		r = read_body(c, req, resp, err);
+		if (r < 0)
+			return r;
+		error_set(err, resp->head.status >= 400 ? resp->head.status : 500,
+			  "The server refused the websocket (status %d)", resp->head.status);
+		return -EPROTO;
+	}
+	strbuf_append_len(ret_extra, c->buf + c->start, c->end - c->start);
+	*ret_fd = TAKE_FD(c->fd);
+	return 0;
+}
+
+void url_escape(struct strbuf *out, const char *text)
+{
+	for (; *text; text++) {
+		unsigned char ch = (unsigned char)*text;
+
+		if (isalnum(ch) || strchr("-._~", ch))
+			strbuf_append_char(out, (char)ch);
+		else
+			strbuf_appendf(out, "%%%02X", ch);
+	}
+}
+
+char *url_escaped(const char *text)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	url_escape(&b, text);
+	return strbuf_take(&b);
+}

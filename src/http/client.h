@@ -1,0 +1,70 @@
+/*
+ * HTTP/1.1 client over a UNIX socket: keep-alive, bodies streamed from and to files. A connection serves one
+ * request at a time. Made for a short start-up: nothing here needs an HTTP or TLS library.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "http/client_parse.h"
+
+#define HTTP_CLIENT_BODY_MAX (256u * 1024 * 1024)
+
+struct http_client;
+
+/* One piece of a request body: memory, or @len bytes of a file from its present position. */
+struct http_piece {
+	const void *data; /* NULL: read from fd */
+	int fd;
+	uint64_t len;
+};
+
+struct http_client_request {
+	const char *method;
+	const char *path;              /* with its query, already encoded */
+	const char *const *headers;    /* "Name: value", NULL-terminated; may be NULL */
+	const struct http_piece *body; /* pieces in order; the length is known before */
+	size_t body_count;
+	/* Sees the body of a response of status 200 instead of client_response.body; may be NULL. */
+	http_data_fn sink;
+	void *sink_arg;
+	/* Called when a signal interrupted the wait for the answer: negative gives up (-EINTR). May be NULL. */
+	int (*interrupted)(void *arg);
+	void *interrupted_arg;
+};
+
+struct http_client_response {
+	struct http_head head;
+	struct strbuf body;
+};
+
+#define HTTP_CLIENT_RESPONSE_INIT ((struct http_client_response){0})
+#define auto_http_client_response CLEANUP(http_client_response_done)
+void http_client_response_done(struct http_client_response *r);
+
+/* Connect to the UNIX socket @path. Errors: the connect() errno, message naming the path. */
+int http_client_new(const char *path, struct http_client **ret, struct error *err);
+void http_client_free(struct http_client *c);
+DEFINE_CLEANUP(struct http_client *, http_client_free)
+#define auto_http_client CLEANUP(http_client_freep)
+/* The socket's path; borrowed. */
+const char *http_client_socket(const struct http_client *c);
+
+/* Send and read the whole answer. Any HTTP status is a success here. */
+int http_client_send(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,
+		     struct error *err);
+/*
+ * Send a request that asks to upgrade; on status 101 the connection's fd, owned by the caller, and what arrived
+ * behind the head in @ret_extra; @c is then only good for being freed. Other statuses: @resp is filled, -EPROTO.
+ */
+int http_client_upgrade(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,
+			int *ret_fd, struct strbuf *ret_extra, struct error *err);
+
+/* Percent-encode everything but unreserved characters into @out. */
+void url_escape(struct strbuf *out, const char *text);
+/* The same as a new string; the caller frees. */
+char *url_escaped(const char *text);

@@ -1,0 +1,40 @@
+/*
+ * Client side of a websocket (RFC 6455 by wslay) over the daemon's UNIX socket, non-blocking, for a poll() loop
+ * of the caller. Pings are answered inside.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+struct wsclient;
+
+/* A whole message arrived. */
+typedef void (*wsclient_message_fn)(struct wsclient *ws, bool text, const void *data, size_t len, void *arg);
+
+/*
+ * Connect to UNIX socket @socket_path and upgrade GET @path (with its query). Errors: as http_client_new(), or the
+ * status and the message the server answered with.
+ */
+int wsclient_open(const char *socket_path, const char *path, wsclient_message_fn fn, void *arg, struct wsclient **ret,
+		  struct error *err);
+void wsclient_free(struct wsclient *ws);
+DEFINE_CLEANUP(struct wsclient *, wsclient_free)
+#define auto_wsclient CLEANUP(wsclient_freep)
+
+/* For poll(): the fd (-1 when closed), and the events to wait for. */
+int wsclient_fd(const struct wsclient *ws);
+short wsclient_events(const struct wsclient *ws);
+/* Handle what poll() reported; messages are delivered from here. After a failure or a close the fd is -1. */
+void wsclient_process(struct wsclient *ws, short revents);
+/* Messages that arrived together with the answer; call once before the first poll(). */
+void wsclient_process_extra(struct wsclient *ws);
+bool wsclient_is_open(const struct wsclient *ws);
+/* Bytes waiting to be sent: stop feeding above some limit. */
+size_t wsclient_queued(const struct wsclient *ws);
+/* Queue a message and try to send it. */
+void wsclient_send(struct wsclient *ws, bool text, const void *data, size_t len);
+/* Queue a close frame. */
+void wsclient_close(struct wsclient *ws);
