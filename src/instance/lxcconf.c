@@ -307,6 +307,7 @@ static void add_rootfs(const struct lxcconf_input *in, struct lxcconf *c)
 		add_mount(&in->plan->mounts[i], c);
 	/* until networks exist a container has a namespace of its own with nothing but lo in it */
 	lxcconf_add(c, "lxc.net.0.type", "empty");
+	lxcconf_add(c, "lxc.net.0.flags", "up");
 	lxcconf_addf(c, "lxc.rootfs.path", "dir:%s", in->rootfs_path);
 	if (in->rootfs_idmapped && !is_privileged(in))
 		lxcconf_add(c, "lxc.rootfs.options", "idmap=container");

@@ -1,0 +1,307 @@
+"""lxd-container by itself: real containers, started by tests/unit/ct_driver.c instead of the daemon."""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("LXD_BIN", TOP / "build"))
+POLICY = "2\ndenylist\nreject_force_umount\n[all]\nkexec_load errno 38\nopen_by_handle_at errno 38\n"
+FIRST_ID = 100000
+
+
+class Failure(Exception):
+    def __init__(self, fields):
+        self.status, self.errnum, self.message = int(fields[0]), int(fields[1]), fields[2]
+        super().__init__(fields)
+
+
+class Driver:
+    def __init__(self, top):
+        self.top = top
+        (top / "lxc").mkdir(exist_ok=True)
+        self.process = subprocess.Popen([BIN / "ct-driver", BIN / "lxd-container", top / "lxc"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def ask(self, *words):
+        self.process.stdin.write("\t".join(str(w) for w in words) + "\n")
+        self.process.stdin.flush()
+        fields = self.process.stdout.readline().rstrip("\n").split("\t")
+        if fields[0] != "ok":
+            raise Failure(fields[1:])
+        return fields[1:]
+
+    def items(self, name, **changes):
+        values = {
+            "lxc.log.file": self.top / f"{name}.log", "lxc.log.level": "warn", "lxc.console.buffer.size": "4096",
+            "lxc.mount.auto": "proc:rw sys:rw cgroup:mixed", "lxc.autodev": "1", "lxc.pty.max": "1024",
+            "lxc.arch": "linux64", "lxc.tty.max": "0", "lxc.uts.name": name,
+            "lxc.seccomp.profile": self.top / "seccomp", "lxc.net.0.type": "empty", "lxc.net.0.flags": "up",
+            "lxc.signal.halt": "SIGUSR2", "lxc.signal.reboot": "SIGTERM",  # busybox init's words
+            "lxc.rootfs.path": f"dir:{self.top}/rootfs-{name}", "lxc.rootfs.options": "idmap=container",
+        }
+        values.update(changes)
+        text = "".join(f"{k} = {v}\n" for k, v in values.items() if v is not None)
+        text += f"lxc.idmap = u 0 {FIRST_ID} 65536\nlxc.idmap = g 0 {FIRST_ID} 65536\n"
+        (self.top / f"{name}.items").write_text(text)
+        if not (self.top / f"rootfs-{name}").exists():
+            shutil.copytree(self.top / "rootfs", self.top / f"rootfs-{name}", symlinks=True)
+
+    def start(self, name, **changes):
+        self.items(name, **changes)
+        state, init, monitor, _ = self.ask("start", name, self.top / f"{name}.items", self.top / f"{name}.conf",
+                                           self.top / f"{name}.log")
+        assert state == "1"
+        return int(init), int(monitor)
+
+    def exec(self, name, *argv, uid=0, gid=0, cwd="/root", mode="pipe", signum=0):
+        end, value, _, out = self.ask("exec", name, self.top / f"{name}.conf", uid, gid, cwd, mode, signum, *argv)
+        return int(end), int(value), out.replace("\\n", "\n")
+
+    def output(self, name, *argv, **kwargs):
+        end, value, out = self.exec(name, *argv, **kwargs)
+        assert (end, value) == (0, 0), out
+        return out
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def driver():
+    if not (BIN / "ct-driver").exists():
+        pytest.skip(f"{BIN}/ct-driver is not built")
+    top = pathlib.Path(f"/var/tmp/ct-{os.getpid()}-{time.time_ns() % 10**9}")
+    top.mkdir()
+    (top / "seccomp").write_text(POLICY)
+    subprocess.run([TOP / "scripts" / "make-busybox-image", "--compression", "none", top / "image.tar"], check=True)
+    subprocess.run(["tar", "-C", top, "-xf", top / "image.tar"], check=True)
+    d = Driver(top)
+    yield d
+    d.close()
+    shutil.rmtree(top)
+
+
+def cgroups(name):
+    return [p for p in pathlib.Path("/sys/fs/cgroup").glob("**/lxc.*") if p.name.endswith("." + name)]
+
+
+def eventually(question, seconds=5):
+    end = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def c1(driver):
+    driver.pids = driver.start("c1")
+    yield "c1"
+    if driver.ask("find", "c1")[0] != "0":
+        driver.ask("kill", "c1")
+    assert driver.ask("find", "c1") == ["0", "0", "0"]
+    eventually(lambda: not cgroups("c1"))
+
+
+def status(pid):
+    return dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+
+
+def test_init_is_confined(driver, c1):
+    init, monitor = driver.pids
+    assert status(init)["Uid"].split()[0] == str(FIRST_ID)
+    assert status(init)["Seccomp"] == "2"
+    assert driver.output(c1, "id", "-u") == "0\n"
+    assert "\nSeccomp:\t2\n".replace("\t", "\\t") in driver.output(c1, "cat", "/proc/self/status")
+    assert status(init)["PPid"] == str(monitor)
+    assert driver.output(c1, "stat", "-c", "%u", "/bin/busybox") == "0\n"
+
+
+def test_no_fd_of_ours_in_init(driver, c1):
+    for fd in pathlib.Path(f"/proc/{driver.pids[0]}/fd").iterdir():
+        where = os.readlink(fd)
+        assert where.startswith(("/dev/", "/proc/")), where
+        assert int(fd.name) <= 2, f"{fd.name} is {where}"
+
+
+def test_no_fd_of_ours_in_monitor(driver, c1):
+    names = [os.readlink(f) for f in pathlib.Path(f"/proc/{driver.pids[1]}/fd").iterdir()]
+    assert not [n for n in names if "memfd" in n or n.startswith("/proc/")], names
+
+
+def test_exec_leaks_no_fd(driver, c1):
+    for mode in ("pipe", "pty"):
+        fds = driver.output(c1, "sh", "-c", "ls /proc/$$/fd", mode=mode).split()
+        assert sorted(f for f in fds if int(f) < 10) == ["0", "1", "2"], fds  # ash keeps a duplicate above 9
+        assert len(fds) <= 4
+
+
+def test_exec_user_group_cwd(driver, c1):
+    assert driver.output(c1, "id", uid=1000, gid=1001, cwd="/missing") == "uid=1000 gid=1001\n"
+    assert driver.output(c1, "pwd", cwd="/missing") == "/\n"
+    assert driver.output(c1, "pwd", cwd="/tmp") == "/tmp\n"
+    assert "Groups:\\t \n" in driver.output(c1, "cat", "/proc/self/status")
+
+
+def test_exec_ends(driver, c1):
+    assert driver.exec(c1, "sh", "-c", "exit 7")[:2] == (0, 7)
+    assert driver.exec(c1, "sh", "-c", "exit 127")[:2] == (0, 127)  # its own, not ours
+    assert driver.exec(c1, "sleep", "60", signum=signal.SIGTERM)[:2] == (1, signal.SIGTERM)
+    assert driver.exec(c1, "nosuch")[:2] == (2, 2)
+    assert driver.exec(c1, "/no/such")[:2] == (2, 2)
+    assert driver.exec(c1, "/etc/passwd")[:2] == (3, 13)
+    assert driver.exec(c1, "/etc")[:2] == (3, 13)
+    assert driver.exec(c1, "sh", "-c", "printf x >/tmp/x; chmod 755 /tmp/x")[:2] == (0, 0)
+    assert driver.exec(c1, "/tmp/x")[:2] == (3, 8)
+
+
+def test_exec_terminal(driver, c1):
+    out = driver.output(c1, "sh", "-c", "tty; sleep 0.2; stty size; stat -c %u $(tty); cat /proc/self/stat", uid=1000,
+                        mode="pty").splitlines()
+    assert out[0].startswith("/dev/pts/") and out[1] == "31 101" and out[2] == "1000"
+    assert int(out[3].split()[6]) != 0  # has a controlling terminal
+
+
+def test_exec_refuses_a_false_terminal(driver, c1):
+    driver.output(c1, "sh", "-c", "umount -l /dev/pts; mkdir -p /dev/pts; : >/dev/pts/ptmx")
+    with pytest.raises(Failure) as e:
+        driver.exec(c1, "true", mode="pty")
+    assert "/dev/pts/ptmx" in e.value.message
+
+
+def test_exec_leaves_nothing(driver, c1):
+    before = driver.ask("usage", c1)[3]
+    for _ in range(5):
+        driver.exec(c1, "true")
+    eventually(lambda: driver.ask("usage", c1)[3] == before)
+    assert before == "1"
+
+
+def test_freeze(driver, c1):
+    driver.ask("freeze", c1)
+    assert driver.ask("find", c1)[0] == "2"
+    driver.ask("unfreeze", c1)
+    assert driver.ask("find", c1)[0] == "1"
+    driver.ask("freeze", c1)
+    driver.ask("kill", c1)  # thaws
+
+
+def test_halt(driver, c1):
+    driver.ask("halt", c1)
+    assert driver.ask("find", c1)[0] == "0"
+
+
+def test_reboot(driver, c1):
+    state, init, monitor = driver.ask("reboot", c1)
+    assert state == "1" and int(init) != driver.pids[0] and int(monitor) == driver.pids[1]
+    assert driver.output(c1, "id", "-u") == "0\n"
+
+
+def test_zygote_death(driver, c1):
+    pid = int(driver.ask("zygote")[0])
+    os.kill(pid, signal.SIGKILL)
+    assert driver.ask("find", c1) == ["1", str(driver.pids[0]), str(driver.pids[1])]
+    assert int(driver.ask("zygote")[0]) != pid
+    assert driver.output(c1, "id", "-u") == "0\n"
+
+
+def test_network_state(driver, c1):
+    text = driver.ask("net", c1)[0]
+    assert '"lo":{"addresses":[{"family":"inet","address":"127.0.0.1","netmask":"8","scope":"local"}' in text
+    assert '"mtu":65536,"state":"up","type":"loopback"' in text
+
+
+def test_start_twice(driver, c1):
+    with pytest.raises(Failure) as e:
+        driver.start("c1")
+    assert e.value.status == 400 and "already running" in e.value.message
+
+
+@pytest.mark.parametrize("changes,errnum,words", [
+    ({"lxc.rootfs.path": "dir:/var/tmp/no-such-tree"}, 2, ["root file system /var/tmp/no-such-tree", "No such file"]),
+    ({"lxc.init.cmd": "/no/init"}, 2, ["No such file", "/no/init"]),
+    ({"lxc.nonsense": "1"}, None, ["lxc.nonsense"]),
+    ({"lxc.seccomp.profile": "/no/policy"}, 2, ["/no/policy"]),
+    ({"lxc.mount.entry": "/no/source mnt none bind 0 0"}, 2, ["No such file", "/no/source"]),
+])
+def test_start_failure_names_the_cause(driver, changes, errnum, words):
+    with pytest.raises(Failure) as e:
+        driver.start("bad", **changes)
+    for word in words:
+        assert word in e.value.message, e.value.message
+    assert errnum is None or e.value.errnum == errnum, e.value.message
+    assert driver.ask("find", "bad")[0] == "0"
+    eventually(lambda: not cgroups("bad"))
+
+
+def test_not_running(driver):
+    for words in (("freeze", "nobody"), ("cgget", "nobody", "pids.current")):
+        with pytest.raises(Failure) as e:
+            driver.ask(*words)
+        assert e.value.status == 400
+
+
+def test_mount(driver, c1):
+    source = driver.top / "source"
+    source.mkdir(exist_ok=True)
+    (source / "file").write_text("hello")
+    assert driver.ask("mount", c1, source, "mnt/a/b", "r") == ["1"]
+    assert driver.output(c1, "cat", "/mnt/a/b/file") == "hello"
+    assert driver.exec(c1, "touch", "/mnt/a/b/x")[1] == 1
+    driver.ask("umount", c1, "mnt/a/b", 1)
+    assert driver.exec(c1, "ls", "/mnt/a/b")[1] == 1 and driver.exec(c1, "ls", "/mnt/a")[1] == 0
+    assert driver.ask("mount", c1, source, "/mnt/s", "s") == ["1"]
+    assert driver.output(c1, "stat", "-c", "%u", "/mnt/s/file") == "0\n"
+    driver.output(c1, "touch", "/mnt/s/made")
+    assert (source / "made").stat().st_uid == 0  # shifted: inside and on disk agree
+    driver.ask("umount", c1, "/mnt/s", 0)
+    assert driver.ask("mount", c1, source / "file", "etc/one", "") == ["1"]
+    assert driver.output(c1, "cat", "/etc/one") == "hello"
+    with pytest.raises(Failure):
+        driver.ask("mount", c1, source, "etc/passwd", "")
+
+
+def test_mount_stays_inside(driver, c1):
+    source = driver.top / "source2"
+    source.mkdir(exist_ok=True)
+    (source / "mark").write_text("")
+    victim = driver.top / "victim"
+    victim.mkdir(exist_ok=True)
+    driver.output(c1, "sh", "-c", f"ln -s {victim} /mnt/abs; ln -s ../../../../../..{victim} /mnt/rel;"
+                  "ln -s /proc/1/root /mnt/magic; ln -s loop /mnt/loop")
+    for target in ("mnt/abs", "mnt/rel", "mnt/abs/x", "mnt/rel/x", "mnt/loop/x", "mnt/../../x", "", "/", "mnt/magic/tmp"):
+        try:
+            driver.ask("mount", c1, source, target, "")
+        except Failure:
+            pass
+        assert list(victim.iterdir()) == [], target
+    assert str(victim) not in pathlib.Path("/proc/self/mountinfo").read_text()
+
+
+def test_cgroup_values(driver, c1):
+    kind = driver.ask("usage", c1)[0]
+    driver.ask("cgset", c1, "pids.max", "77")
+    assert driver.ask("cgget", c1, "pids.max")[0] == "77\\n"
+    if kind != "v2":
+        driver.ask("cgset", c1, "devices.deny", "c 10:200 rwm")
+        driver.ask("cgset", c1, "devices.allow", "c 10:200 rwm")
+    with pytest.raises(Failure) as e:
+        driver.ask("cgset", c1, "pids.max", "rubbish")
+    assert "pids.max" in e.value.message
+
+
+def test_twenty_at_once(driver):
+    names = [f"many{i}" for i in range(20)]
+    for name in names:
+        driver.items(name)
+    driver.ask("start-many", "many", driver.top, 20)
+    inits = {driver.ask("find", name)[1] for name in names}
+    assert len(inits) == 20 and "0" not in inits
+    for name in names:
+        driver.ask("kill", name)
+    eventually(lambda: not any(cgroups(name) for name in names))
