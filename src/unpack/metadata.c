@@ -324,7 +324,7 @@ static int write_map(struct jsonw *w, const struct node *map, const char *path, 
 
 		if (i && streq(pairs[i - 1].key->text, pairs[i].key->text))
 			continue;
-		sub = xasprintf("%s.%.100s", path, pairs[i].key->text);
+		sub = xasprintf("%s.%s", path, pairs[i].key->text);
 		jsonw_key(w, pairs[i].key->text);
 		r = fn(w, pairs[i].value, sub, err);
 		if (r < 0)
@@ -358,6 +358,27 @@ static int check_template_name(const char *name, const char *path, struct error 
 	return 0;
 }
 
+/* A template is written to this path of the container: it must not climb. @path is "templates./etc/x". */
+static bool path_has_dotdot(const char *path)
+{
+	for (const char *p = strchr(path, '.') + 1; *p;) {
+		size_t n = strcspn(p, "/");
+
+		if (n == 2 && p[0] == '.' && p[1] == '.')
+			return true;
+		p += n;
+		p += strspn(p, "/");
+	}
+	return false;
+}
+
+static int bad_template_path(const char *path, struct error *err)
+{
+	auto_free char *field = member_escape(path);
+
+	return error_set(err, 400, "Invalid metadata.yaml: %s: the path must not contain \"..\"", field);
+}
+
 static int write_template(struct jsonw *w, const struct node *n, const char *path, struct error *err)
 {
 	static const struct node empty = {.kind = NODE_MAP};
@@ -365,6 +386,8 @@ static int write_template(struct jsonw *w, const struct node *n, const char *pat
 	bool create_only = false;
 	int r;
 
+	if (path_has_dotdot(path))
+		return bad_template_path(path, err);
 	if (node_is_null(n))
 		n = &empty;
 	if (n->kind != NODE_MAP)

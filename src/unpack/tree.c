@@ -115,11 +115,14 @@ static int fail_errno(struct tree *t, const char *path, const char *what, int er
 	return -errnum;
 }
 
-/* openat2() beneath @dirfd through no symbolic link and no mount. An fd or negative errno. */
+/*
+ * openat2() beneath @dirfd through no symbolic link and no mount. An fd or negative errno. O_NOFOLLOW is left out so
+ * that a link at the end is ELOOP too, and not ENOTDIR.
+ */
 static int open_strict(int dirfd, const char *path, int flags)
 {
 	struct open_how how = {
-		.flags = (unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
+		.flags = (unsigned)(flags | O_CLOEXEC),
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
 	};
 	int fd = (int)syscall(SYS_openat2, dirfd, *path ? path : ".", &how, sizeof(how));
