@@ -36,10 +36,13 @@ int json_parse(const char *text, size_t len, struct json **ret, struct error *er
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 	o = json_tokener_parse_ex(tok, text, (int)len);
 	e = json_tokener_get_error(tok);
-	/* a bare number needs to hear that nothing follows */
-	if (e == json_tokener_continue && len && strchr("0123456789", text[len - 1]))
-		o = json_tokener_parse_ex(tok, "", 1), e = json_tokener_get_error(tok);
 	end = json_tokener_get_parse_end(tok);
+	/* a bare number, null, true or false needs to hear that nothing follows */
+	if (e == json_tokener_continue && len && strchr("0123456789le", text[len - 1])) {
+		o = json_tokener_parse_ex(tok, "", 1);
+		e = json_tokener_get_error(tok);
+		end = len;
+	}
 	if (e == json_tokener_continue)
 		r = error_set(err, 400, "Invalid JSON: unexpected end of input");
 	else if (e != json_tokener_success)
@@ -159,9 +162,25 @@ char *json_to_text(const struct json *j)
 
 char *json_to_pretty(const struct json *j)
 {
-	return xstrdup(json_object_to_json_string_ext(raw(j), JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_PRETTY_TAB |
-								      JSON_C_TO_STRING_SPACED |
-								      JSON_C_TO_STRING_NOSLASHESCAPE));
+	const char *text = json_object_to_json_string_ext(raw(j), JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_PRETTY_TAB |
+									 JSON_C_TO_STRING_SPACED |
+									 JSON_C_TO_STRING_NOSLASHESCAPE);
+	char *out = xmalloc(strlen(text) + 1);
+	char *to = out;
+
+	/* the library breaks the line inside an empty object; no string holds a raw newline */
+	while (*text) {
+		*to++ = *text;
+		if ((*text == '{' || *text == '[') && text[1] == '\n') {
+			const char *end = text + 1 + strspn(text + 1, "\n\t");
+
+			if (*end == *text + 2)
+				text = end - 1;
+		}
+		text++;
+	}
+	*to = '\0';
+	return out;
 }
 
 static int type_error(const char *path, const char *want, const struct json *got, struct error *err)

@@ -152,7 +152,22 @@ static int compare_members(const void *a, const void *b)
 	return strcmp(((const struct member *)a)->key, ((const struct member *)b)->key);
 }
 
-static void write_object(struct writer *w, const struct json *j)
+/* The one list of the API whose members have capitals in JSON only. */
+static bool is_capitalised(const char *key)
+{
+	return key && streq(key, "storage_supported_drivers");
+}
+
+static void write_key(struct writer *w, const char *key, bool lower)
+{
+	auto_free char *copy = xstrdup(key);
+
+	if (lower)
+		copy[0] = (char)tolower((unsigned char)copy[0]);
+	write_string(w, NULL, copy);
+}
+
+static void write_object(struct writer *w, const char *key, const struct json *j)
 {
 	struct members m = {.items = xnew_array(struct member, json_len(j) + 1)};
 	auto_free struct member *items = m.items;
@@ -165,13 +180,13 @@ static void write_object(struct writer *w, const struct json *j)
 	     yaml_mapping_start_event_initialize(&e, NULL, NULL, 1,
 						 m.len ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE));
 	for (size_t i = 0; i < m.len; i++) {
-		write_string(w, NULL, items[i].key);
+		write_key(w, items[i].key, is_capitalised(key));
 		write_value(w, items[i].key, items[i].value);
 	}
 	emit(w, &e, yaml_mapping_end_event_initialize(&e));
 }
 
-static void write_array(struct writer *w, const struct json *j)
+static void write_array(struct writer *w, const char *key, const struct json *j)
 {
 	size_t n = json_len(j);
 	yaml_event_t e;
@@ -180,7 +195,7 @@ static void write_array(struct writer *w, const struct json *j)
 	     yaml_sequence_start_event_initialize(&e, NULL, NULL, 1,
 						  n ? YAML_BLOCK_SEQUENCE_STYLE : YAML_FLOW_SEQUENCE_STYLE));
 	for (size_t i = 0; i < n; i++)
-		write_value(w, NULL, json_at(j, i));
+		write_value(w, is_capitalised(key) ? key : NULL, json_at(j, i));
 	emit(w, &e, yaml_sequence_end_event_initialize(&e));
 }
 
@@ -212,10 +227,10 @@ static void write_value(struct writer *w, const char *key, const struct json *j)
 
 	switch (json_kind(j)) {
 	case JSON_OBJECT:
-		write_object(w, j);
+		write_object(w, key, j);
 		break;
 	case JSON_ARRAY:
-		write_array(w, j);
+		write_array(w, key, j);
 		break;
 	case JSON_STRING:
 		write_string(w, key, json_str(j));

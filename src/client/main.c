@@ -72,6 +72,7 @@ static const struct command *find_command(struct cli *c, const struct strv *args
 	for (; i < args->len && at->children; i++) {
 		const char *arg = args->items[i];
 		const struct command *child;
+		char *path;
 
 		if (streq(arg, "--"))
 			break;
@@ -86,7 +87,9 @@ static const struct command *find_command(struct cli *c, const struct strv *args
 			*ret_unknown = arg;
 			break;
 		}
-		c->path = (free(c->path), xasprintf("%s %s", at == c->root ? "lxc" : c->path, child->name));
+		path = xasprintf("%s %s", c->path ? c->path : "lxc", child->name);
+		free(c->path);
+		c->path = path;
 		at = child;
 	}
 	for (; i < args->len; i++)
