@@ -38,7 +38,6 @@ enum config_flags {
 	CONFIG_INSTANCE_ONLY = 1 << 1, /* not in profiles */
 	CONFIG_LATER = 1 << 2,         /* known, but this server cannot do it yet: any value is refused */
 	CONFIG_MULTILINE = 1 << 3,     /* line breaks and tabs are part of the value */
-	CONFIG_REQUIRED = 1 << 4,      /* device options: must be given */
 };
 
 struct config_key {

@@ -19,8 +19,9 @@ enum device_hotplug {
 
 struct device_type {
 	const char *name;
-	unsigned hotplug;              /* enum device_hotplug */
-	const struct config_key *keys; /* options besides "type"; ended by a row without name */
+	unsigned hotplug; /* enum device_hotplug */
+	/* Options besides "type", ended by a row without name. NULL: validate() judges them all. */
+	const struct config_key *keys;
 	/* Rules beyond the single options. NULL: none. The host is not looked at. */
 	int (*validate)(const char *name, const struct strmap *device, struct error *err);
 	/* Look at the host and add to @plan. NULL: the device needs nothing. */
@@ -44,8 +45,8 @@ int device_plan_one(const char *name, const struct strmap *device, struct device
 /* The same for all, disks ordered so that a parent's mount comes before its children's. */
 int devices_plan(const struct mapmap *devices, struct device_plan *plan, struct error *err);
 
-/* Name of a device's node in the instance's devices folder: its name, percent-encoded; the caller frees. */
-char *device_node_file(const char *device);
+/* Name of a device's node in the instance's devices folder: the device's, percent-encoded; the caller frees. */
+char *device_node_file(const struct device_node *node);
 /*
  * Make the node below the folder @dirfd as device_node_file() of its device, owned by the host ids of its owner in
  * @map, for a bind mount into the container. What was there under that name is replaced.

@@ -8,12 +8,12 @@
 #include "base/error.h"
 
 struct device_mount {
-	char *device;	   /* device name */
-	char *source;	   /* absolute path on the host */
-	char *target;	   /* path in the container, without leading slash */
+	char *device;      /* device name */
+	char *source;      /* absolute path on the host */
+	char *target;      /* path in the container, without leading slash */
 	char *propagation; /* NULL: private; shared, slave, unbindable, rshared ... */
-	char *options;	   /* NULL or further mount options, comma separated (raw.mount.options) */
-	bool is_dir;	   /* target is made as a folder, else as a file */
+	char *options;     /* NULL or further mount options, comma separated (raw.mount.options) */
+	bool is_dir;       /* target is made as a folder, else as a file */
 	bool readonly;
 	bool recursive;
 	bool shift; /* mount with the container's idmap, so that ids inside are those on disk */
@@ -32,9 +32,9 @@ struct device_node {
 
 /* A line of the device cgroup. */
 struct device_rule {
-	char type;	/* 'c', 'b' or 'a' */
-	int major;	/* -1: any */
-	int minor;	/* -1: any */
+	char type;      /* 'c', 'b' or 'a' */
+	int major;      /* -1: any */
+	int minor;      /* -1: any */
 	char access[4]; /* some of "rwm" */
 };
 
