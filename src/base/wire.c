@@ -184,9 +184,7 @@ int wire_recv(int sock, struct wire_message *ret)
 	int fds[WIRE_FDS_MAX];
 	ssize_t n = next_size(sock);
 
-	if (n == 0 || n == -ECONNRESET)
-		return 0;
-	if (n < 0)
+	if (n <= 0)
 		return (int)n;
 	wire_message_done(ret);
 	ret->data = try_alloc((size_t)n, WIRE_MESSAGE_MAX);

@@ -64,5 +64,8 @@ void wire_message_done(struct wire_message *m);
 int wire_pair(int ret_fds[2], struct error *err);
 /* Send one packet; -EMSGSIZE when it exceeds WIRE_MESSAGE_MAX. Negative errno. */
 int wire_send(int sock, const struct strbuf *b, const int *fds, size_t nfds) MUST_USE;
-/* Receive one packet: 1, 0 when the peer has closed, or negative errno (-EAGAIN: the socket's time limit). */
+/*
+ * Receive one packet: 1, 0 when the peer has closed, or negative errno: -EAGAIN at the socket's time limit,
+ * -ECONNRESET when the peer has closed without reading what it was sent.
+ */
 int wire_recv(int sock, struct wire_message *ret) MUST_USE;

@@ -37,6 +37,22 @@ struct container_host {
 	pid_t pid GUARDED_BY(lock); /* of the zygote, 0: none */
 };
 
+/* A request on its way: the fds are borrowed. */
+struct wire_request {
+	struct strbuf body;
+	int fds[3];
+	size_t nfds;
+	unsigned timeout_ms; /* 0: the default */
+};
+
+#define WIRE_REQUEST_INIT ((struct wire_request){0})
+#define auto_wire_request CLEANUP(wire_request_done)
+
+static void wire_request_done(struct wire_request *rq)
+{
+	strbuf_done(&rq->body);
+}
+
 struct container_host *container_host_new(const char *program, const char *lxcpath)
 {
 	struct container_host *h = xnew(struct container_host);
@@ -159,6 +175,11 @@ static int receive(int sock, struct wire_message *ret, uint32_t *ret_kind, struc
 		err->errnum = EIO;
 		return -EIO;
 	}
+	if (r == -ECONNRESET) {
+		error_set(err, 500, "The container helper ended before it read the request");
+		err->errnum = ECONNRESET;
+		return -ECONNRESET;
+	}
 	if (r == -EAGAIN) {
 		error_set(err, 500, "The container helper did not answer in time");
 		err->errnum = ETIMEDOUT;
@@ -175,9 +196,9 @@ static int malformed(struct error *err)
 	return error_set(err, 500, "The container helper's answer is malformed");
 }
 
-/* Send a request; the socket on which its replies come. */
-static int ask(struct container_host *h, const struct strbuf *request, const int *fds, size_t nfds, unsigned timeout_ms,
-	       int *ret_sock, struct error *err)
+/* Send a request and receive its first reply; more may come on *@ret_sock. -ECONNRESET: nobody has read it. */
+static int ask_once(struct container_host *h, const struct wire_request *rq, int *ret_sock, struct wire_message *ret,
+		    uint32_t *ret_kind, struct error *err)
 {
 	auto_close int near = -EBADF;
 	auto_close int far = -EBADF;
@@ -188,39 +209,55 @@ static int ask(struct container_host *h, const struct strbuf *request, const int
 		return r;
 	near = pair[0];
 	far = pair[1];
-	set_time_limit(near, timeout_ms ? timeout_ms : DEFAULT_TIMEOUT_MS);
-	r = wire_send(near, request, fds, nfds);
+	set_time_limit(near, rq->timeout_ms ? rq->timeout_ms : DEFAULT_TIMEOUT_MS);
+	r = wire_send(near, &rq->body, rq->fds, rq->nfds);
 	if (r < 0)
 		return error_errno(err, -r, "Send a request to the container helper");
 	r = host_hand_over(h, far, err);
+	if (r < 0)
+		return r;
+	far = fd_close(far);
+	r = receive(near, ret, ret_kind, err);
 	if (r < 0)
 		return r;
 	*ret_sock = TAKE_FD(near);
 	return 0;
 }
 
+/* A zygote that dies with requests in its queue has not begun them: they are for the next one. */
+static int ask(struct container_host *h, const struct wire_request *rq, int *ret_sock, struct wire_message *ret,
+	       uint32_t *ret_kind, struct error *err)
+{
+	int r = ask_once(h, rq, ret_sock, ret, ret_kind, err);
+
+	if (r != -ECONNRESET)
+		return r;
+	error_ignore(err, "the helper died before it read the request");
+	mutex_lock(&h->lock);
+	host_reap_locked(h);
+	mutex_unlock(&h->lock);
+	return ask_once(h, rq, ret_sock, ret, ret_kind, err);
+}
+
 /* A request with one reply, of the kind @expect. */
-static int call(struct container_host *h, const struct strbuf *request, const int *fds, size_t nfds,
-		unsigned timeout_ms, uint32_t expect, struct wire_message *ret, struct error *err)
+static int call(struct container_host *h, const struct wire_request *rq, uint32_t expect, struct wire_message *ret,
+		struct error *err)
 {
 	auto_close int sock = -EBADF;
 	uint32_t kind = 0;
-	int r = ask(h, request, fds, nfds, timeout_ms, &sock, err);
+	int r = ask(h, rq, &sock, ret, &kind, err);
 
-	if (r < 0)
-		return r;
-	r = receive(sock, ret, &kind, err);
 	if (r < 0)
 		return r;
 	return kind == expect ? 0 : malformed(err);
 }
 
 /* The first fields of most requests. */
-static void begin(struct container_host *h, struct strbuf *b, enum wire_container_request kind, const char *name)
+static void begin(struct container_host *h, struct wire_request *rq, enum wire_container_request kind, const char *name)
 {
-	wire_put_u32(b, kind);
-	wire_put_str(b, h->lxcpath);
-	wire_put_str(b, name);
+	wire_put_u32(&rq->body, kind);
+	wire_put_str(&rq->body, h->lxcpath);
+	wire_put_str(&rq->body, name);
 }
 
 void container_process_done(struct container_process *p)
@@ -252,18 +289,19 @@ int container_start(struct container_host *h, const struct container_start_spec 
 		    struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 	int r;
 
-	begin(h, &b, WIRE_CONTAINER_START, spec->name);
-	wire_put_str(&b, spec->conf_path);
-	wire_put_str(&b, spec->log_path);
-	wire_put_u32(&b, (uint32_t)spec->conf->len);
+	begin(h, &rq, WIRE_CONTAINER_START, spec->name);
+	wire_put_str(&rq.body, spec->conf_path);
+	wire_put_str(&rq.body, spec->log_path);
+	wire_put_u32(&rq.body, (uint32_t)spec->conf->len);
 	for (size_t i = 0; i < spec->conf->len; i++) {
-		wire_put_str(&b, spec->conf->items[i].key);
-		wire_put_str(&b, spec->conf->items[i].value);
+		wire_put_str(&rq.body, spec->conf->items[i].key);
+		wire_put_str(&rq.body, spec->conf->items[i].value);
 	}
-	r = call(h, &b, NULL, 0, spec->timeout_ms, WIRE_REPLY_PROCESS, &m, err);
+	rq.timeout_ms = spec->timeout_ms;
+	r = call(h, &rq, WIRE_REPLY_PROCESS, &m, err);
 	if (r < 0)
 		return r;
 	r = take_process(&m, ret, err);
@@ -275,11 +313,11 @@ int container_start(struct container_host *h, const struct container_start_spec 
 int container_find(struct container_host *h, const char *name, struct container_process *ret, struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 	int r;
 
-	begin(h, &b, WIRE_CONTAINER_FIND, name);
-	r = call(h, &b, NULL, 0, 0, WIRE_REPLY_PROCESS, &m, err);
+	begin(h, &rq, WIRE_CONTAINER_FIND, name);
+	r = call(h, &rq, WIRE_REPLY_PROCESS, &m, err);
 	return r < 0 ? r : take_process(&m, ret, err);
 }
 
@@ -287,25 +325,28 @@ int container_wait_running(struct container_host *h, const char *name, pid_t old
 			   unsigned timeout_ms, struct container_process *ret, struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 	unsigned limit_ms = timeout_ms ? timeout_ms : DEFAULT_TIMEOUT_MS;
 	int r;
 
-	begin(h, &b, WIRE_CONTAINER_WAIT_RUNNING, name);
-	wire_put_u32(&b, (uint32_t)old_init_pid);
-	wire_put_u32(&b, limit_ms);
-	r = call(h, &b, &monitor_pidfd, 1, limit_ms + 5000, WIRE_REPLY_PROCESS, &m, err);
+	begin(h, &rq, WIRE_CONTAINER_WAIT_RUNNING, name);
+	wire_put_u32(&rq.body, (uint32_t)old_init_pid);
+	wire_put_u32(&rq.body, limit_ms);
+	rq.timeout_ms = limit_ms + 5000;
+	rq.fds[0] = monitor_pidfd;
+	rq.nfds = 1;
+	r = call(h, &rq, WIRE_REPLY_PROCESS, &m, err);
 	return r < 0 ? r : take_process(&m, ret, err);
 }
 
 static int control(struct container_host *h, const char *name, enum wire_container_action action, struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 
-	begin(h, &b, WIRE_CONTAINER_CONTROL, name);
-	wire_put_u32(&b, action);
-	return call(h, &b, NULL, 0, 0, WIRE_REPLY_OK, &m, err);
+	begin(h, &rq, WIRE_CONTAINER_CONTROL, name);
+	wire_put_u32(&rq.body, action);
+	return call(h, &rq, WIRE_REPLY_OK, &m, err);
 }
 
 int container_kill(struct container_host *h, const char *name, struct error *err)
@@ -394,17 +435,13 @@ int container_exec(struct container_host *h, const struct container_exec_spec *s
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
 	auto_container_exec struct container_exec x = CONTAINER_EXEC_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 	uint32_t kind = 0;
-	size_t nfds = 0;
-	int fds[3], r;
+	int r;
 
-	begin(h, &b, WIRE_CONTAINER_EXEC, spec->name);
-	put_exec(&b, spec, fds, &nfds);
-	r = ask(h, &b, fds, nfds, 0, &x.sock, err);
-	if (r < 0)
-		return r;
-	r = receive(x.sock, &m, &kind, err);
+	begin(h, &rq, WIRE_CONTAINER_EXEC, spec->name);
+	put_exec(&rq.body, spec, rq.fds, &rq.nfds);
+	r = ask(h, &rq, &x.sock, &m, &kind, err);
 	if (r < 0)
 		return r;
 	if (kind == WIRE_REPLY_STATUS) {
@@ -459,12 +496,14 @@ int container_exec_read_status(struct container_exec *x, struct container_exec_s
 int container_net_state(struct container_host *h, int init_pidfd, char **ret_json, struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 	auto_free char *json = NULL;
 	int r;
 
-	wire_put_u32(&b, WIRE_CONTAINER_NET_STATE);
-	r = call(h, &b, &init_pidfd, 1, 0, WIRE_REPLY_OK, &m, err);
+	wire_put_u32(&rq.body, WIRE_CONTAINER_NET_STATE);
+	rq.fds[0] = init_pidfd;
+	rq.nfds = 1;
+	r = call(h, &rq, WIRE_REPLY_OK, &m, err);
 	if (r < 0)
 		return r;
 	json = wire_get_str(&m.reader);
@@ -478,19 +517,21 @@ int container_mount(struct container_host *h, const struct container_mount_spec 
 		    struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
-	const int fds[2] = {spec->init_pidfd, spec->source_fd};
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 	uint32_t flags = 0;
 	int r;
 
 	flags |= spec->readonly ? WIRE_MOUNT_READONLY : 0;
 	flags |= spec->recursive ? WIRE_MOUNT_RECURSIVE : 0;
 	flags |= spec->shift ? WIRE_MOUNT_SHIFT : 0;
-	wire_put_u32(&b, WIRE_CONTAINER_MOUNT);
-	wire_put_str(&b, spec->target);
-	wire_put_u32(&b, flags);
-	wire_put_str(&b, spec->propagation);
-	r = call(h, &b, fds, 2, 0, WIRE_REPLY_OK, &m, err);
+	wire_put_u32(&rq.body, WIRE_CONTAINER_MOUNT);
+	wire_put_str(&rq.body, spec->target);
+	wire_put_u32(&rq.body, flags);
+	wire_put_str(&rq.body, spec->propagation);
+	rq.fds[0] = spec->init_pidfd;
+	rq.fds[1] = spec->source_fd;
+	rq.nfds = 2;
+	r = call(h, &rq, WIRE_REPLY_OK, &m, err);
 	if (r < 0)
 		return r;
 	*ret_created = wire_get_u32(&m.reader) != 0;
@@ -501,37 +542,39 @@ int container_umount(struct container_host *h, int init_pidfd, const char *targe
 		     struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 
-	wire_put_u32(&b, WIRE_CONTAINER_UMOUNT);
-	wire_put_str(&b, target);
-	wire_put_u32(&b, remove_target);
-	return call(h, &b, &init_pidfd, 1, 0, WIRE_REPLY_OK, &m, err);
+	wire_put_u32(&rq.body, WIRE_CONTAINER_UMOUNT);
+	wire_put_str(&rq.body, target);
+	wire_put_u32(&rq.body, remove_target);
+	rq.fds[0] = init_pidfd;
+	rq.nfds = 1;
+	return call(h, &rq, WIRE_REPLY_OK, &m, err);
 }
 
 int container_cgroup_set(struct container_host *h, const char *name, const char *key, const char *value,
 			 struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 
-	begin(h, &b, WIRE_CONTAINER_CGROUP_SET, name);
-	wire_put_str(&b, key);
-	wire_put_str(&b, value);
-	return call(h, &b, NULL, 0, 0, WIRE_REPLY_OK, &m, err);
+	begin(h, &rq, WIRE_CONTAINER_CGROUP_SET, name);
+	wire_put_str(&rq.body, key);
+	wire_put_str(&rq.body, value);
+	return call(h, &rq, WIRE_REPLY_OK, &m, err);
 }
 
 int container_cgroup_get(struct container_host *h, const char *name, const char *key, char **ret_value,
 			 struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
 	auto_free char *value = NULL;
 	int r;
 
-	begin(h, &b, WIRE_CONTAINER_CGROUP_GET, name);
-	wire_put_str(&b, key);
-	r = call(h, &b, NULL, 0, 0, WIRE_REPLY_OK, &m, err);
+	begin(h, &rq, WIRE_CONTAINER_CGROUP_GET, name);
+	wire_put_str(&rq.body, key);
+	r = call(h, &rq, WIRE_REPLY_OK, &m, err);
 	if (r < 0)
 		return r;
 	value = wire_get_str(&m.reader);

@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "base/strbuf.h"
+#include "device/device.h"
 
 /* Host paths that a container gets when the host has them. */
 static const struct {
@@ -282,7 +283,7 @@ static int add_limits(const struct lxcconf_input *in, struct lxcconf *c, struct 
 	return 0;
 }
 
-static void add_mount(const struct device_mount *m, struct lxcconf *c)
+static void add_mount(const struct lxcconf_input *in, const struct device_mount *m, struct lxcconf *c)
 {
 	auto_free char *source = lxcconf_quote_path(m->source);
 	auto_free char *target = lxcconf_quote_path(m->target);
@@ -293,7 +294,7 @@ static void add_mount(const struct device_mount *m, struct lxcconf *c)
 		strbuf_append(&options, ",ro");
 	if (m->propagation)
 		strbuf_appendf(&options, ",%s", m->propagation);
-	if (m->shift)
+	if (m->shift && !is_privileged(in))
 		strbuf_append(&options, ",idmap=container");
 	if (m->options)
 		strbuf_appendf(&options, ",%s", m->options);
@@ -301,10 +302,23 @@ static void add_mount(const struct device_mount *m, struct lxcconf *c)
 	lxcconf_addf(c, "lxc.mount.entry", "%s %s none %s 0 0", source, target, strbuf_str(&options));
 }
 
+/* The daemon has made the node; the container gets it by a bind mount. */
+static void add_node(const struct lxcconf_input *in, const struct device_node *n, struct lxcconf *c)
+{
+	auto_free char *file = device_node_file(n);
+	auto_free char *path = path_join(in->mounts_dir, file);
+	auto_free char *source = lxcconf_quote_path(path);
+	auto_free char *target = lxcconf_quote_path(n->target);
+
+	lxcconf_addf(c, "lxc.mount.entry", "%s %s none bind,create=file 0 0", source, target);
+}
+
 static void add_rootfs(const struct lxcconf_input *in, struct lxcconf *c)
 {
 	for (size_t i = 0; in->plan && i < in->plan->n_mounts; i++)
-		add_mount(&in->plan->mounts[i], c);
+		add_mount(in, &in->plan->mounts[i], c);
+	for (size_t i = 0; in->plan && in->mounts_dir && i < in->plan->n_nodes; i++)
+		add_node(in, &in->plan->nodes[i], c);
 	/* until networks exist a container has a namespace of its own with nothing but lo in it */
 	lxcconf_add(c, "lxc.net.0.type", "empty");
 	lxcconf_add(c, "lxc.net.0.flags", "up");
