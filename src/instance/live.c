@@ -86,6 +86,8 @@ static int add_mount(struct live *l, const struct device_mount *m, struct error 
 
 	if (source < 0)
 		return error_errno(err, errno, "Open source %s of device \"%s\"", m->source, m->device);
+	if (m->options)
+		return error_set(err, 400, "raw.mount.options can't be given to a running container");
 	return container_mount(l->i->all->host, &spec, &created, err);
 }
 
