@@ -1,5 +1,6 @@
 /* Starting a container: configure liblxc, save the configuration, start, tell the daemon the processes. */
 #include <fcntl.h>
+#include <glob.h>
 #include <malloc.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,6 +46,37 @@ static int check_rootfs(struct lxc_container *c, struct error *err)
 	return 0;
 }
 
+/* Remove "lxc.monitor.<name>" and "lxc.payload.<name>" below @dir; true when they are gone. An own one stays busy. */
+static bool remove_cgroups_in(const char *dir, const char *name)
+{
+	auto_free char *monitor = xasprintf("%s/lxc.monitor.%s", dir, name);
+	auto_free char *payload = xasprintf("%s/lxc.payload.%s", dir, name);
+	bool gone = rmdir(monitor) == 0 || errno != EBUSY;
+
+	return (rmdir(payload) == 0 || errno != EBUSY) && gone;
+}
+
+/*
+ * After some failures liblxc's monitor leaves its empty control groups behind. They are removed here, in every
+ * hierarchy, once the last process has left them.
+ */
+static void remove_cgroups(const char *name)
+{
+	glob_t found = {0};
+	bool gone = false;
+
+	if (glob("/sys/fs/cgroup/*", GLOB_ONLYDIR, NULL, &found) != 0)
+		return;
+	for (int attempt = 0; attempt < 50 && !gone; attempt++) {
+		gone = remove_cgroups_in("/sys/fs/cgroup", name);
+		for (size_t i = 0; i < found.gl_pathc; i++)
+			gone = remove_cgroups_in(found.gl_pathv[i], name) && gone;
+		if (!gone)
+			usleep(10 * 1000);
+	}
+	globfree(&found);
+}
+
 static int run(struct lxc_container *c, const char *conf_path, const char *log_path, struct error *err)
 {
 	auto_free char *what = xasprintf("Start container %s", c->name);
@@ -60,8 +92,10 @@ static int run(struct lxc_container *c, const char *conf_path, const char *log_p
 	c->want_daemonize(c, true);
 	c->want_close_all_fds(c, true);
 	malloc_trim(0); /* the monitor is a fork of this process and keeps what is on the heap */
-	if (!c->start(c, 0, NULL))
+	if (!c->start(c, 0, NULL)) {
+		remove_cgroups(c->name);
 		return lxc_log_error(&mark, err, 500, what);
+	}
 	return 0;
 }
 

@@ -14,7 +14,7 @@ POLICY = "2\ndenylist\nreject_force_umount\n[all]\nkexec_load errno 38\nopen_by_
 FIRST_ID = 100000
 
 
-PREFIX = f"ct{os.getpid()}-"  # control groups are named after containers, and the host may have some already
+PREFIX = f"ct{os.urandom(3).hex()}-"  # control groups are named after containers, and the host may have some already
 
 
 class Failure(Exception):
