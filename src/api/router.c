@@ -296,7 +296,7 @@ int api_body(struct api_call *c, const struct json **ret, struct error *err)
 
 int api_decode(struct api_call *c, const struct json_field *fields, void *dst, uint64_t *ret_given, struct error *err)
 {
-	const struct json *body;
+	const struct json *body = NULL;
 	int r = api_body(c, &body, err);
 
 	return r < 0 ? r : json_decode(body, "", fields, dst, ret_given, err);

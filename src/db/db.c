@@ -278,3 +278,9 @@ void db_free(struct db *db)
 	free(db->path);
 	free(db);
 }
+
+void db_checkpoint(struct db *db) TSA(no_thread_safety_analysis)
+{
+	mutex_lock(&db->lock);
+	sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+}

@@ -19,6 +19,8 @@ struct db;
  */
 int db_open(const char *path, struct db **ret, struct error *err);
 void db_free(struct db *db);
+/* Waits for a running transaction and keeps further ones out: for the end of the process. */
+void db_checkpoint(struct db *db);
 
 /* A row whose files are being made or removed: a restart finishes or undoes it. */
 enum db_phase { DB_READY, DB_CREATING, DB_DELETING };

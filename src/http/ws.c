@@ -37,6 +37,7 @@ struct ws {
 	int source_fd;
 	struct loop_source *source;
 	bool source_paused;
+	bool source_finishing; /* nothing more to read now means nothing more will come */
 
 	int sink_fd;
 	struct loop_source *sink; /* only while data waits */
@@ -214,6 +215,24 @@ static void queue(struct ws *ws, uint8_t opcode, const void *data, size_t len)
 		wslay_event_queue_msg(ws->ctx, &msg);
 }
 
+static void on_close_timeout(void *arg)
+{
+	struct ws *ws = arg;
+
+	ws->close_timer = NULL;
+	ws_abort(ws);
+}
+
+/* Queue the close frame behind what waits; a peer that does not answer it is cut off. */
+static void begin_close(struct ws *ws)
+{
+	if (ws->closing)
+		return;
+	wslay_event_queue_close(ws->ctx, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0);
+	ws->closing = true;
+	ws->close_timer = loop_timer_add(ws->loop, CLOSE_MS, on_close_timeout, ws);
+}
+
 /* Read the source while the peer keeps up; at its end tell the peer by an empty text frame. */
 static void pump_source(struct ws *ws)
 {
@@ -224,7 +243,7 @@ static void pump_source(struct ws *ws)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && errno == EAGAIN && !ws->source_finishing)
 			break;
 		if (n > 0) {
 			queue(ws, WSLAY_BINARY_FRAME, chunk, (size_t)n);
@@ -233,8 +252,8 @@ static void pump_source(struct ws *ws)
 		/* a pty master gives EIO when the last slave is closed */
 		close_source(ws);
 		queue(ws, WSLAY_TEXT_FRAME, "", 0);
-		if (ws->cb.source_done)
-			ws->cb.source_done(ws, ws->cb.arg);
+		if (ws->source_finishing)
+			begin_close(ws);
 	}
 }
 
@@ -306,14 +325,6 @@ static void on_ping(void *arg)
 	update(ws);
 }
 
-static void on_close_timeout(void *arg)
-{
-	struct ws *ws = arg;
-
-	ws->close_timer = NULL;
-	ws_abort(ws);
-}
-
 struct ws *ws_new(struct loop *l, int fd, void *handle, const void *extra, size_t extra_len,
 		  const struct ws_callbacks *cb)
 {
@@ -365,13 +376,22 @@ void ws_set_sink(struct ws *ws, int fd)
 	ws->sink_fd = fd;
 }
 
+void ws_finish_source(struct ws *ws)
+{
+	ws->source_finishing = true;
+	if (ws->source_fd < 0)
+		begin_close(ws);
+	if (ws->busy)
+		return;
+	ws->busy = true;
+	pump_source(ws);
+	ws->busy = false;
+	update(ws);
+}
+
 void ws_close(struct ws *ws)
 {
-	if (ws->closing)
-		return;
-	wslay_event_queue_close(ws->ctx, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0);
-	ws->closing = true;
-	ws->close_timer = loop_timer_add(ws->loop, CLOSE_MS, on_close_timeout, ws);
+	begin_close(ws);
 	if (!ws->busy)
 		update(ws);
 }

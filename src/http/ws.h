@@ -19,8 +19,6 @@ struct ws_callbacks {
 	void (*message)(struct ws *ws, bool text, const void *data, size_t len, void *arg);
 	/* The socket is gone; @ws is freed after the call. Called exactly once. Required. */
 	void (*closed)(struct ws *ws, void *arg);
-	/* A stream's source has ended and its end marker was sent; may be NULL. */
-	void (*source_done)(struct ws *ws, void *arg);
 	void *arg;
 };
 
@@ -43,6 +41,8 @@ struct ws *ws_new(struct loop *l, int fd, void *handle, const void *extra, size_
 bool ws_send(struct ws *ws, bool text, const void *data, size_t len, size_t queue_max);
 /* Copy what @fd (non-blocking, owned) yields to the peer as binary frames; at its end send an empty text frame. */
 void ws_set_source(struct ws *ws, int fd);
+/* The source's writer has ended: send what can still be read at once, then the end marker, and say goodbye. */
+void ws_finish_source(struct ws *ws);
 /* Write what the peer sends to @fd (non-blocking, owned); its end-of-stream frame closes @fd. */
 void ws_set_sink(struct ws *ws, int fd);
 /* Give up the sink and close its fd, if it is still open. */

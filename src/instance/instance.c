@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "config/expand.h"
 #include "config/idmap_alloc.h"
+#include "instance/apparmor.h"
 #include "instance/instance_internal.h"
 
 struct instance *instance_new(struct instances *all, struct db_instance *row)
@@ -337,6 +338,8 @@ static int make_folders(struct instances *all, struct error *err)
 		r = dir_make_all(AT_FDCWD, all->devices_dir, 0711, err);
 	if (r == 0)
 		r = dir_make_all(AT_FDCWD, all->seccomp_dir, 0700, err);
+	if (r == 0)
+		r = dir_make_all(AT_FDCWD, all->apparmor_dir, 0700, err);
 	return r;
 }
 
@@ -351,6 +354,10 @@ int instances_new(const struct instances_spec *spec, struct instances **ret, str
 	all->logs_dir = path_join(spec->lxd_dir, "logs");
 	all->devices_dir = path_join(spec->lxd_dir, "devices");
 	all->seccomp_dir = path_join(spec->lxd_dir, "security", "seccomp");
+	all->apparmor_dir = path_join(spec->lxd_dir, "security", "apparmor");
+	all->apparmor = apparmor_is_available("");
+	if (!all->apparmor)
+		log_info("the kernel has no AppArmor: containers run without its profiles");
 	all->store = spec->store;
 	all->images = spec->images;
 	all->loop = spec->loop;
@@ -399,6 +406,7 @@ void instances_free(struct instances *all)
 	free(all->logs_dir);
 	free(all->devices_dir);
 	free(all->seccomp_dir);
+	free(all->apparmor_dir);
 	free(all);
 }
 

@@ -13,6 +13,8 @@ struct instances {
 	char *logs_dir;
 	char *devices_dir;
 	char *seccomp_dir;
+	char *apparmor_dir;
+	bool apparmor; /* the kernel has it */
 	struct store *store;
 	struct images *images;
 	struct loop *loop;

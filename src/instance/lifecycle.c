@@ -284,16 +284,21 @@ static int make_nodes(struct start *s, struct error *err)
 static int write_policies(struct start *s, struct error *err)
 {
 	struct instances *all = s->i->all;
-	auto_free char *policy = NULL;
-	int r = seccomp_policy(&s->x.config, &policy, err);
+	auto_free char *policy = seccomp_policy(&s->x.config, s->i->row.architecture);
+	auto_free char *profile = NULL;
+	auto_free char *path = NULL;
+	int r = 0;
 
-	if (r == 0 && policy) {
+	if (policy) {
 		s->seccomp_path = path_join(all->seccomp_dir, s->name);
 		r = file_replace_at(AT_FDCWD, s->seccomp_path, policy, strlen(policy), 0600, err);
 	}
-	if (r == 0)
-		r = apparmor_prepare("", all->lxd_dir, s->name, &s->x.config, &s->apparmor, err);
-	return r;
+	if (r < 0 || !all->apparmor)
+		return r;
+	s->apparmor = apparmor_profile_name(s->name, all->lxd_dir);
+	profile = apparmor_profile_text(s->apparmor, &s->x.config);
+	path = path_join(all->apparmor_dir, s->apparmor);
+	return apparmor_load(path, profile, err);
 }
 
 static int start_gather(struct start *s, struct strmap *changes, struct error *err)

@@ -1,0 +1,30 @@
+/*
+ * The websockets of one exec: they connect by secret, are tied to the command's pipes or terminal in the event loop,
+ * and are let go when it has ended. Shared by the operation and the sockets; freed when the last lets go.
+ */
+#pragma once
+
+#include "base/jsonw.h"
+#include "base/loop.h"
+#include "http/server.h"
+#include "instance/container.h"
+
+struct exec_session;
+
+/* @interactive: one socket for the terminal ("0"), else "0", "1", "2"; "control" in both cases. */
+struct exec_session *exec_session_new(struct loop *l, bool interactive);
+void exec_session_unref(struct exec_session *s);
+/* Append {"0":secret,...,"control":secret}. */
+void exec_session_render_fds(struct exec_session *s, struct jsonw *w);
+/* A socket for @secret. Errors: 403 unknown, 400 `Websocket number already connected`. */
+int exec_session_connect(struct exec_session *s, const char *secret, const struct http_request *req,
+			 struct http_response *resp, struct error *err);
+/* Wait until the needed sockets are there; -ETIMEDOUT with the reference's text after @timeout_ms. */
+int exec_session_wait(struct exec_session *s, int64_t timeout_ms, struct error *err);
+/*
+ * Tie the sockets to the command. @fds: our ends of stdin (write), stdout, stderr (read), or the terminal in fds[0];
+ * all taken. @x stays the caller's until exec_session_end() has returned.
+ */
+void exec_session_run(struct exec_session *s, struct container_exec *x, const int fds[3]);
+/* The command has ended, or never began: flush what it wrote and close the sockets. */
+void exec_session_end(struct exec_session *s);
