@@ -155,7 +155,7 @@ static int run_copy(struct cli *c, struct error *err)
 		r = cli_wait(c, dest.api, &reply, &op, err);
 	if (r < 0 || *dest.name)
 		return r;
-	name = instance_name_of_operation(op);
+	name = instance_name_of_operation(op, source.name);
 	if (name)
 		printf("Instance name is: %s\n", name);
 	return 0;

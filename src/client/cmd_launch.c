@@ -145,15 +145,21 @@ static char *request_body(struct cli *c, const struct launch *l, const char *nam
 	return strbuf_take(&b);
 }
 
-char *instance_name_of_operation(const struct json *op)
+char *instance_name_of_operation(const struct json *op, const char *not_this)
 {
 	static const char *const kinds[] = {"instances", "containers"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const struct json *urls = json_get(json_get(op, "resources"), kinds[i]);
 
-		if (json_len(urls) == 1 && json_str(json_at(urls, 0)))
-			return cli_url_last(json_str(json_at(urls, 0)));
+		for (size_t k = 0; k < json_len(urls); k++) {
+			const char *url = json_str(json_at(urls, k));
+			char *name = url ? cli_url_last(url) : NULL;
+
+			if (name && !(not_this && streq(name, not_this)))
+				return name;
+			free(name);
+		}
 	}
 	return NULL;
 }
@@ -235,7 +241,7 @@ static int create(struct cli *c, struct target *dest, char **ret_name, struct er
 		r = cli_wait(c, dest->api, &reply, &op, err);
 	if (r < 0)
 		return r;
-	*ret_name = *dest->name ? xstrdup(dest->name) : instance_name_of_operation(op);
+	*ret_name = *dest->name ? xstrdup(dest->name) : instance_name_of_operation(op, NULL);
 	if (!*ret_name)
 		return error_set(err, 500, "The server did not say how it named the instance");
 	if (!*dest->name && !cli_quiet(c))

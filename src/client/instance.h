@@ -9,5 +9,5 @@
 /* "-c key=value" and "-d device,key=value" options; 400 naming the bad one. */
 int instance_parse_config(const struct strv *args, struct strmap *ret, struct error *err);
 int instance_parse_devices(const struct strv *args, struct mapmap *ret, struct error *err);
-/* The one instance that an operation is about, or NULL; the caller frees. */
-char *instance_name_of_operation(const struct json *op);
+/* The instance that an operation is about, other than @not_this (may be NULL); or NULL; the caller frees. */
+char *instance_name_of_operation(const struct json *op, const char *not_this);
