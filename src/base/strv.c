@@ -111,6 +111,18 @@ void strv_split(struct strv *v, const char *s, char sep)
 	}
 }
 
+void strv_split_words(struct strv *v, const char *s)
+{
+	static const char space[] = " \t\n\v\f\r";
+
+	for (s += strspn(s, space); *s; s += strspn(s, space)) {
+		size_t n = strcspn(s, space);
+
+		strv_take(v, xstrndup(s, n));
+		s += n;
+	}
+}
+
 char *strv_join(const struct strv *v, const char *sep)
 {
 	struct strbuf b = STRBUF_INIT;

@@ -28,5 +28,7 @@ void strv_copy(struct strv *dst, const struct strv *src);
 bool strv_equal(const struct strv *a, const struct strv *b);
 /* Split at each @sep; empty parts are kept, an empty string gives no part. */
 void strv_split(struct strv *v, const char *s, char sep);
+/* Split at white space; no part is empty. */
+void strv_split_words(struct strv *v, const char *s);
 /* Items joined by @sep; the caller frees. */
 char *strv_join(const struct strv *v, const char *sep);

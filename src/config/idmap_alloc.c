@@ -2,7 +2,6 @@
 #include "config/idmap_alloc.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +12,10 @@
 
 #define NO_IDS "LXD doesn't have a uid/gid allocation. In this mode, only privileged containers are supported"
 #define FILE_MAX_BYTES (1u << 20)
+/* Without /etc/subuid: these on a host that has all ids, else what the user namespace has above the users' own. */
+#define KERNEL_FIRST 1000000u
+#define KERNEL_COUNT 1000000000u
+#define SUBID_FIRST 100000u
 
 static bool range_fits(uint32_t first, uint32_t count)
 {
@@ -57,18 +60,20 @@ static bool kernel_range(const char *path, uint32_t *first, uint32_t *count)
 	}
 	strv_split(&lines, strbuf_str(&text), '\n');
 	for (size_t i = 0; i < lines.len; i++) {
-		unsigned long ns, host, n;
+		auto_strv struct strv f = STRV_INIT;
+		uint32_t ns, n;
 
-		if (sscanf(lines.items[i], "%lu %lu %lu", &ns, &host, &n) != 3)
+		strv_split_words(&f, lines.items[i]);
+		if (f.len != 3 || parse_u32(f.items[0], &ns) < 0 || parse_u32(f.items[2], &n) < 0)
 			continue;
-		if (ns == 0 && n >= UINT32_MAX) {
-			*first = 1000000;
-			*count = 1000000000;
+		if (ns == 0 && n == UINT32_MAX) {
+			*first = KERNEL_FIRST;
+			*count = KERNEL_COUNT;
 			return true;
 		}
-		if (ns >= 100000 && n >= IDMAP_RANGE && ns + n <= UINT32_MAX) {
-			*first = (uint32_t)ns;
-			*count = (uint32_t)n;
+		if (ns >= SUBID_FIRST && n >= IDMAP_RANGE && range_fits(ns, n)) {
+			*first = ns;
+			*count = n;
 			return true;
 		}
 	}
@@ -152,24 +157,21 @@ static int parse_range(const char *text, uint32_t *first, uint32_t *count)
 	return range_fits(*first, *count) ? 0 : -EINVAL;
 }
 
-static int parse_raw_line(char *line, struct idmap *ret, struct error *err)
+static int parse_raw_line(const char *line, struct idmap *ret, struct error *err)
 {
-	auto_free char *copy = xstrdup(line);
-	char *save = NULL, *word[4] = {NULL};
+	auto_strv struct strv words = STRV_INIT;
 	struct idmap_entry e = {0};
 	uint32_t ns_count;
 
-	word[0] = strtok_r(copy, " \t\r", &save);
-	for (size_t i = 1; i < ARRAY_SIZE(word) && word[i - 1]; i++)
-		word[i] = strtok_r(NULL, " \t\r", &save);
-	if (!word[0])
+	strv_split_words(&words, line);
+	if (words.len == 0)
 		return 0;
-	if (!word[2] || word[3])
+	if (words.len != 3)
 		return error_set(err, 400, "Invalid ID map line: %s", line);
-	e.is_uid = streq(word[0], "uid") || streq(word[0], "both");
-	e.is_gid = streq(word[0], "gid") || streq(word[0], "both");
-	if ((!e.is_uid && !e.is_gid) || parse_range(word[1], &e.host, &e.count) < 0 ||
-	    parse_range(word[2], &e.ns, &ns_count) < 0)
+	e.is_uid = streq(words.items[0], "uid") || streq(words.items[0], "both");
+	e.is_gid = streq(words.items[0], "gid") || streq(words.items[0], "both");
+	if ((!e.is_uid && !e.is_gid) || parse_range(words.items[1], &e.host, &e.count) < 0 ||
+	    parse_range(words.items[2], &e.ns, &ns_count) < 0)
 		return error_set(err, 400, "Invalid ID map line: %s", line);
 	if (e.count != ns_count)
 		return error_set(err, 400, "The ID map ranges are of different sizes: %s", line);
@@ -234,23 +236,49 @@ static void set_range(struct idmap *m, uint32_t base, uint32_t size)
 	idmap_add(m, (struct idmap_entry){.is_gid = true, .host = base, .count = size});
 }
 
-/* Lay raw.idmap over the map. Its host ids may not be of the range that containers share. */
+static bool ranges_meet(uint32_t a, uint32_t a_count, uint32_t b, uint32_t b_count)
+{
+	return (uint64_t)a < (uint64_t)b + b_count && (uint64_t)b < (uint64_t)a + a_count;
+}
+
+/* Are both for users, or both for groups? */
+static bool same_kind(const struct idmap_entry *a, const struct idmap_entry *b)
+{
+	return (a->is_uid && b->is_uid) || (a->is_gid && b->is_gid);
+}
+
+/* A line of raw.idmap against the range that containers share and against the lines before it. */
+static int check_raw_entry(const struct idmap *host, const struct idmap *raw, size_t at, struct error *err)
+{
+	const struct idmap_entry *e = &raw->entries[at];
+
+	for (size_t i = 0; i < host->len; i++) {
+		const struct idmap_entry *h = &host->entries[i];
+
+		if (same_kind(e, h) && ranges_meet(e->host, e->count, h->host, h->count))
+			return error_set(err, 400, "Host id %u of raw.idmap is in the range of the containers",
+					 MAX_OF(e->host, h->host));
+	}
+	for (size_t i = 0; i < at; i++) {
+		const struct idmap_entry *o = &raw->entries[i];
+
+		if (same_kind(e, o) && ranges_meet(e->host, e->count, o->host, o->count))
+			return error_set(err, 400, "Host id %u is twice in raw.idmap", MAX_OF(e->host, o->host));
+		if (same_kind(e, o) && ranges_meet(e->ns, e->count, o->ns, o->count))
+			return error_set(err, 400, "Container id %u is twice in raw.idmap", MAX_OF(e->ns, o->ns));
+	}
+	return 0;
+}
+
+/* Lay raw.idmap over the map. */
 static int apply_raw(struct idmap *m, const struct idmap *host, const struct idmap *raw, struct error *err)
 {
 	for (size_t i = 0; i < raw->len; i++) {
-		const struct idmap_entry *e = &raw->entries[i];
+		int r = check_raw_entry(host, raw, i, err);
 
-		if (overlap_end(host, e->host, e->count))
-			return error_set(err, 400, "Host id %u of raw.idmap is in the range of the containers",
-					 e->host);
-		for (size_t k = 0; k < i; k++) {
-			const struct idmap one = {.entries = &raw->entries[k], .len = 1};
-
-			if (((e->is_uid && one.entries->is_uid) || (e->is_gid && one.entries->is_gid)) &&
-			    overlap_end(&one, e->host, e->count))
-				return error_set(err, 400, "Host id %u is twice in raw.idmap", e->host);
-		}
-		idmap_punch(m, *e);
+		if (r < 0)
+			return r;
+		idmap_punch(m, raw->entries[i]);
 	}
 	return 0;
 }
@@ -279,27 +307,41 @@ static bool keeps_current(const struct idmap *host, const struct idmap *current,
 	return false;
 }
 
+/* security.idmap.base: anywhere among the host's ids, whoever else has them. */
+static int fixed_base(const char *text, const struct idmap *host, uint32_t size, uint32_t *ret, struct error *err)
+{
+	uint32_t base;
+
+	if (parse_u32(text, &base) < 0)
+		return error_set(err, 400, "Invalid value for uint32 \"%s\" of security.idmap.base", text);
+	for (size_t i = 0; i < host->len; i++) {
+		const struct idmap_entry *h = &host->entries[i];
+
+		if (base < h->host || (uint64_t)base + size > (uint64_t)h->host + h->count)
+			return error_set(err, 400,
+					 "The %u ids from security.idmap.base %u on are not within %u to %llu", size,
+					 base, h->host, (unsigned long long)h->host + h->count - 1);
+	}
+	*ret = base;
+	return 0;
+}
+
 static int choose_isolated(const struct idmap *host, const struct strmap *config, const struct idmap *current,
 			   const struct idmap *raw, const struct idmap *taken, size_t n, struct idmap *ret,
 			   struct error *err)
 {
-	const char *fixed = strmap_get_or(config, "security.idmap.base", "");
-	const char *text = strmap_get_or(config, "security.idmap.size", "");
+	const char *fixed = strmap_get_or(config, "security.idmap.base", NULL);
+	const char *text = strmap_get_or(config, "security.idmap.size", "auto");
 	uint32_t base, size = IDMAP_RANGE;
 	int r;
 
-	if (*text && (parse_u32(text, &size) < 0 || size == 0))
+	if (!streq(text, "auto") && (parse_u32(text, &size) < 0 || size == 0))
 		return error_set(err, 400, "Invalid value for uint32 \"%s\" of security.idmap.size", text);
-	if (*fixed) {
-		if (parse_u32(fixed, &base) < 0 || !range_fits(base, size))
-			return error_set(err, 400, "Invalid value for uint32 \"%s\" of security.idmap.base", fixed);
-	} else {
-		if (keeps_current(host, current, raw, size, taken, n, ret))
-			return 0;
-		r = first_gap(host, size, taken, n, &base, err);
-		if (r < 0)
-			return r;
-	}
+	if (!fixed && keeps_current(host, current, raw, size, taken, n, ret))
+		return 0;
+	r = fixed ? fixed_base(fixed, host, size, &base, err) : first_gap(host, size, taken, n, &base, err);
+	if (r < 0)
+		return r;
 	set_range(ret, base, size);
 	return apply_raw(ret, host, raw, err);
 }

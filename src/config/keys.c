@@ -42,12 +42,14 @@ const char *config_type_name(enum config_type type)
 	return type_names[type];
 }
 
-/* Does the prefix "a.b.*" fit @name? Something must stand in for the star. */
-static bool prefix_fits(const char *pattern, const char *name)
+/* Does a row "a.b.*" fit @name? Something must stand in for the star. */
+static bool prefix_fits(const struct config_key *key, const char *name)
 {
-	size_t n = strlen(pattern);
+	size_t n = strlen(key->name);
 
-	return n > 2 && streq(pattern + n - 2, ".*") && strncmp(pattern, name, n - 1) == 0 && name[n - 1];
+	if (n <= 2 || !streq(key->name + n - 2, ".*") || strncmp(key->name, name, n - 1) != 0 || !name[n - 1])
+		return false;
+	return !key->fits || key->fits(name + n - 1);
 }
 
 const struct config_key *config_key_in(const struct config_key *rows, const char *name)
@@ -57,7 +59,7 @@ const struct config_key *config_key_in(const struct config_key *rows, const char
 	for (const struct config_key *k = rows; k->name; k++) {
 		if (streq(k->name, name) && !endswith(name, ".*"))
 			return k;
-		if (!fits && prefix_fits(k->name, name))
+		if (!fits && prefix_fits(k, name))
 			fits = k;
 	}
 	return fits;
@@ -216,7 +218,7 @@ static int wrap_bad_value(enum config_scope scope, const struct config_key *key,
 		return -err->errnum;
 	if (scope != CONFIG_SCOPE_SERVER)
 		return error_wrap(err, "Invalid value for key \"%s\"", name);
-	if (key->type == CONFIG_INT)
+	if (key->type == CONFIG_INT || key->type == CONFIG_UINT32)
 		return error_set(err, 400, "cannot set '%s' to '%s': invalid integer", name, value);
 	if (key->type == CONFIG_BOOL)
 		return error_set(err, 400, "cannot set '%s' to '%s': invalid boolean", name, value);

@@ -49,6 +49,8 @@ struct config_key {
 	int (*check)(const char *key, const char *value, struct error *err);
 	const char *const *values; /* CONFIG_ENUM: NULL-terminated */
 	const char *doc;
+	/* Prefix rows: may this text stand in for the star? NULL: any. What may not is an unknown key. */
+	bool (*fits)(const char *rest);
 };
 
 /* Row of @name in a table that ends with a row without name, or NULL. An exact name wins over a prefix. */

@@ -76,22 +76,34 @@ static bool is_rlimit(const char *text)
 	return streq(text, "unlimited") || parse_u64(text, &v) == 0;
 }
 
-static int check_rlimit(const char *key, const char *value, struct error *err)
+static bool is_rlimit_name(const char *rest)
 {
 	static const char *const names[] = {"as",      "core", "cpu",    "data",  "fsize",  "locks",
 					    "memlock", "nice", "nofile", "nproc", "rtprio", "sigpending"};
-	const char *name = key + strlen("limits.kernel.");
-	const char *colon = strchr(value, ':');
-	auto_free char *soft = colon ? xstrndup(value, (size_t)(colon - value)) : xstrdup(value);
-	bool known = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		known = known || streq(names[i], name);
-	if (!known)
-		return error_set(err, 400, "Unknown resource limit \"%s\"", name);
+		if (streq(names[i], rest))
+			return true;
+	return false;
+}
+
+static int check_rlimit(const char *key UNUSED, const char *value, struct error *err)
+{
+	const char *colon = strchr(value, ':');
+	auto_free char *soft = colon ? xstrndup(value, (size_t)(colon - value)) : xstrdup(value);
+
 	return is_rlimit(soft) && (!colon || is_rlimit(colon + 1))
 		       ? 0
 		       : error_set(err, 400, "Invalid resource limit \"%s\"", value);
+}
+
+static int check_idmap_size(const char *key UNUSED, const char *value, struct error *err)
+{
+	uint32_t v;
+
+	if (streq(value, "auto") || (parse_u32(value, &v) == 0 && v > 0))
+		return 0;
+	return error_set(err, 400, "Invalid value for uint32 \"%s\"", value);
 }
 
 static int check_raw_idmap(const char *key UNUSED, const char *value, struct error *err)
@@ -101,30 +113,34 @@ static int check_raw_idmap(const char *key UNUSED, const char *value, struct err
 	return idmap_parse_raw(value, &m, err);
 }
 
-/* volatile.DEVICE.WHAT with a known WHAT. */
-static int check_volatile_device(const char *key, const char *value UNUSED, struct error *err)
+/* DEVICE.WHAT with a known WHAT. */
+static bool is_volatile_of_device(const char *rest)
 {
-	static const char *const ends[] = {".hwaddr",
-					   ".name",
-					   ".host_name",
-					   ".apply_quota",
-					   ".ceph_rbd",
-					   ".last_state.created",
-					   ".last_state.mtu",
-					   ".last_state.hwaddr",
-					   ".id",
-					   ".driver",
-					   ".vlan",
-					   ".spoofcheck",
-					   ".uuid",
-					   ".mtu"};
+	static const char *const ends[] = {
+		".hwaddr",
+		".name",
+		".host_name",
+		".apply_quota",
+		".ceph_rbd",
+		".last_state.created",
+		".last_state.mtu",
+		".last_state.hwaddr",
+		".id",
+		".driver",
+		".vlan",
+		".spoofcheck",
+		".uuid",
+		".mtu",
+	};
+	const char *vf = strstr(rest, ".last_state.vf.");
 
-	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
-		if (endswith(key, ends[i]))
-			return 0;
-	if (strstr(key, ".last_state.vf."))
-		return 0;
-	return error_set(err, 400, "Unknown configuration key: %s", key);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		const char *end = endswith(rest, ends[i]);
+
+		if (end && end > rest)
+			return true;
+	}
+	return vf && vf > rest && vf[strlen(".last_state.vf.")];
 }
 
 const struct config_key config_keys_instance[] = {
@@ -147,19 +163,21 @@ const struct config_key config_keys_instance[] = {
 	{"limits.memory.enforce", CONFIG_ENUM, "hard", CONFIG_LIVE, NULL, enforce_values, "hard or soft"},
 	{"limits.memory.swap", CONFIG_BOOL, "true", CONFIG_LIVE, NULL, NULL, "May it swap"},
 	{"limits.processes", CONFIG_UINT32, NULL, CONFIG_LIVE, NULL, NULL, "Most processes at a time"},
-	{"limits.kernel.*", CONFIG_STRING, NULL, 0, check_rlimit, NULL, "Resource limit: soft, or soft:hard"},
+	{"limits.kernel.*", CONFIG_STRING, NULL, 0, check_rlimit, NULL, "Resource limit: soft, or soft:hard",
+	 is_rlimit_name},
 	{"linux.sysctl.*", CONFIG_STRING, NULL, 0, check_sysctl, NULL, "Kernel setting of the container's namespaces"},
 	{"raw.lxc", CONFIG_STRING, NULL, CONFIG_MULTILINE, NULL, NULL, "Lines for liblxc"},
 	{"raw.seccomp", CONFIG_STRING, NULL, CONFIG_MULTILINE, NULL, NULL, "Whole system call policy"},
-	{"raw.apparmor", CONFIG_STRING, NULL, CONFIG_MULTILINE | CONFIG_LIVE, NULL, NULL,
-	 "Lines for the AppArmor profile"},
+	{"raw.apparmor", CONFIG_STRING, NULL, CONFIG_MULTILINE, NULL, NULL, "Lines for the AppArmor profile"},
 	{"raw.idmap", CONFIG_STRING, NULL, CONFIG_MULTILINE, check_raw_idmap, NULL,
 	 "Lines of: uid, gid or both; host ids; container ids"},
 	{"security.privileged", CONFIG_BOOL, "false", 0, NULL, NULL, "Without a user namespace"},
-	{"security.nesting", CONFIG_BOOL, "false", CONFIG_LIVE, NULL, NULL, "Containers inside"},
+	{"security.nesting", CONFIG_BOOL, "false", 0, NULL, NULL, "Containers inside"},
 	{"security.idmap.isolated", CONFIG_BOOL, "false", 0, NULL, NULL, "Ids that no other instance has"},
-	{"security.idmap.base", CONFIG_UINT32, NULL, 0, NULL, NULL, "First host id"},
-	{"security.idmap.size", CONFIG_UINT32, NULL, 0, NULL, NULL, "How many ids"},
+	{"security.idmap.base", CONFIG_UINT32, NULL, 0, NULL, NULL,
+	 "First host id of an isolated one, among the host's; other instances may have it too"},
+	{"security.idmap.size", CONFIG_STRING, "auto", 0, check_idmap_size, NULL,
+	 "How many ids an isolated one has; auto: 65536"},
 	{"security.protection.delete", CONFIG_BOOL, "false", CONFIG_LIVE, NULL, NULL, "Refuse deletion"},
 	{"security.protection.shift", CONFIG_BOOL, "false", CONFIG_LIVE, NULL, NULL,
 	 "Refuse to change owners of files"},
@@ -189,8 +207,8 @@ const struct config_key config_keys_instance[] = {
 	{"volatile.last_state.power", CONFIG_STRING, NULL, CONFIG_INSTANCE_ONLY, NULL, NULL, "Kept by the server"},
 	{"volatile.apply_quota", CONFIG_STRING, NULL, CONFIG_INSTANCE_ONLY, NULL, NULL, "Kept by the server"},
 	{"volatile.uuid", CONFIG_STRING, NULL, CONFIG_INSTANCE_ONLY, NULL, NULL, "Kept by the server"},
-	{"volatile.*", CONFIG_STRING, NULL, CONFIG_INSTANCE_ONLY, check_volatile_device, NULL,
-	 "Kept by the server for a device"},
+	{"volatile.*", CONFIG_STRING, NULL, CONFIG_INSTANCE_ONLY, NULL, NULL, "Kept by the server for a device",
+	 is_volatile_of_device},
 	CONFIG_LATER_ROW("cloud-init.network-config"),
 	CONFIG_LATER_ROW("cloud-init.user-data"),
 	CONFIG_LATER_ROW("cloud-init.vendor-data"),

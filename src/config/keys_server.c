@@ -1,9 +1,17 @@
 /* Keys of the server. */
+#include "base/str.h"
 #include "config/keys_tables.h"
+
+static int check_update_interval(const char *key UNUSED, const char *value, struct error *err)
+{
+	return streq(value, "0") ? 0 : error_set(err, 400, "This server does not update images yet");
+}
 
 const struct config_key config_keys_server[] = {
 	{"core.shutdown_timeout", CONFIG_UINT32, "5", CONFIG_LIVE, NULL, NULL,
 	 "Minutes to wait for running operations when the server shuts down"},
+	{"images.auto_update_interval", CONFIG_INT, "0", CONFIG_LIVE, check_update_interval, NULL,
+	 "Hours between updates of images; only 0, never, until images can be fetched"},
 	{"user.*", CONFIG_STRING, NULL, CONFIG_LIVE | CONFIG_MULTILINE, NULL, NULL, "Free for any use"},
 	CONFIG_LATER_ROW("core.https_address"),
 	CONFIG_LATER_ROW("core.trust_password"),
@@ -31,7 +39,6 @@ const struct config_key config_keys_server[] = {
 	CONFIG_LATER_ROW("cluster.max_voters"),
 	CONFIG_LATER_ROW("cluster.max_standby"),
 	CONFIG_LATER_ROW("images.auto_update_cached"),
-	CONFIG_LATER_ROW("images.auto_update_interval"),
 	CONFIG_LATER_ROW("images.remote_cache_expiry"),
 	CONFIG_LATER_ROW("images.compression_algorithm"),
 	CONFIG_LATER_ROW("images.default_architecture"),
