@@ -3,6 +3,8 @@
 #include <glob.h>
 #include <malloc.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -67,12 +69,14 @@ static void remove_cgroups(const char *name)
 
 	if (glob("/sys/fs/cgroup/*", GLOB_ONLYDIR, NULL, &found) != 0)
 		return;
-	for (int attempt = 0; attempt < 50 && !gone; attempt++) {
+	for (int attempt = 0; attempt < 200 && !gone; attempt++) {
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			; /* the monitor, which keeps its groups busy until then */
 		gone = remove_cgroups_in("/sys/fs/cgroup", name);
 		for (size_t i = 0; i < found.gl_pathc; i++)
 			gone = remove_cgroups_in(found.gl_pathv[i], name) && gone;
 		if (!gone)
-			usleep(10 * 1000);
+			usleep(20 * 1000);
 	}
 	globfree(&found);
 }
@@ -91,6 +95,8 @@ static int run(struct lxc_container *c, const char *conf_path, const char *log_p
 	lxc_log_mark_file(&mark, log_path);
 	c->want_daemonize(c, true);
 	c->want_close_all_fds(c, true);
+	/* a monitor that fails is ours to reap; one that succeeds goes to init when this process ends */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	malloc_trim(0); /* the monitor is a fork of this process and keeps what is on the heap */
 	if (!c->start(c, 0, NULL)) {
 		remove_cgroups(c->name);
