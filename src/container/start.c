@@ -69,14 +69,14 @@ static void remove_cgroups(const char *name)
 
 	if (glob("/sys/fs/cgroup/*", GLOB_ONLYDIR, NULL, &found) != 0)
 		return;
-	for (int attempt = 0; attempt < 200 && !gone; attempt++) {
+	for (int attempt = 0; attempt < 5 && !gone; attempt++) {
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			; /* the monitor, which keeps its groups busy until then */
 		gone = remove_cgroups_in("/sys/fs/cgroup", name);
 		for (size_t i = 0; i < found.gl_pathc; i++)
 			gone = remove_cgroups_in(found.gl_pathv[i], name) && gone;
 		if (!gone)
-			usleep(20 * 1000);
+			usleep(10 * 1000);
 	}
 	globfree(&found);
 }
