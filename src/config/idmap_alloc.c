@@ -332,7 +332,7 @@ static int choose_isolated(const struct idmap *host, const struct strmap *config
 {
 	const char *fixed = strmap_get_or(config, "security.idmap.base", NULL);
 	const char *text = strmap_get_or(config, "security.idmap.size", "auto");
-	uint32_t base, size = IDMAP_RANGE;
+	uint32_t base = 0, size = IDMAP_RANGE;
 	int r;
 
 	if (!streq(text, "auto") && (parse_u32(text, &size) < 0 || size == 0))
