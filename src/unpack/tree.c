@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/path.h"
 #include "base/str.h"
 #include "unpack/member.h"
 
@@ -396,10 +397,11 @@ int tree_add_node(struct tree *t, const char *path, dev_t dev, const struct tree
 
 int tree_file_begin(struct tree *t, const char *path, uint64_t size, struct error *err)
 {
+	auto_free char *shown = path_join(t->name, path);
 	const char *name;
 	int parent, r;
 
-	r = tree_count_bytes(t->counts, path, size, err);
+	r = tree_count_bytes(t->counts, shown, size, err);
 	if (r < 0)
 		return r;
 	parent = place_open(t, path, &name, err);

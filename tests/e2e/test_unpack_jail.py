@@ -173,7 +173,7 @@ def test_metadata_twice(jail):
     (b"", "Architecture isn't supported"), (b"architecture: x86_64\n", "Missing creation date"), (b"- a\n", "must be a map"),
     (METADATA + b"a: &a [x]\nb: *a\n", "aliases"), (METADATA + b"a: " + b"[" * 5000, "nested"), (METADATA + b"#" * (2 << 20), "larger than"),
     (b"\xff\xfe\xfd", "Could not parse"), (METADATA + b"templates:\n  /x: {template: ../../x}\n", "template file name"),
-])
+], ids=["empty", "no-date", "list", "alias", "deep", "endless", "no-utf8", "template"])
 def test_bad_metadata(jail, yaml, words):
     jail.bad(jail.run(unified(yaml).bytes()), words)
     jail.bad(jail.run(metadata_only(yaml), squashfs()), words)
@@ -344,8 +344,9 @@ def test_squashfs_symlink_and_directory_of_one_name(jail):
 
 
 def test_squashfs_bomb(jail):
-    data = squashfs(prepare=lambda root: os.truncate(os.open(root / "zeros", os.O_CREAT | os.O_WRONLY), 200 << 30))
-    jail.bad(split_squash(jail, data), "zeros", 413)
+    data = squashfs(prepare=lambda root: os.truncate(os.open(root / "zeros", os.O_CREAT | os.O_WRONLY), 1 << 30))
+    assert len(data) < 100000
+    jail.bad(split_squash(jail, data, max_bytes=1 << 29), "zeros", 413)
 
 
 def test_squashfs_members_cap(jail):
@@ -459,7 +460,7 @@ def compare(source, copy, acls=True):
         assert attributes(here[name], acls) == attributes(path, acls), name
         if stat.S_ISREG(a.st_mode):
             assert here[name].read_bytes() == path.read_bytes(), name
-            assert b.st_blocks <= a.st_blocks + 16, name
+            assert b.st_blocks <= a.st_blocks + 300, name  # squashfs keeps holes by blocks of 128 KiB
         if stat.S_ISLNK(a.st_mode):
             assert os.readlink(here[name]) == os.readlink(path)
     assert os.stat(source).st_mode == os.stat(copy).st_mode
