@@ -267,12 +267,15 @@ static int remove_side_folders(struct instances *all, const char *volume, struct
 	auto_free char *logs = path_join(all->logs_dir, volume);
 	auto_free char *devices = path_join(all->devices_dir, volume);
 	auto_free char *seccomp = path_join(all->seccomp_dir, volume);
+	auto_free char *lxc = path_join(all->lxd_dir, "containers", volume);
 	int r = path_remove_tree(AT_FDCWD, logs, err);
 
 	if (r == 0)
 		r = path_remove_tree(AT_FDCWD, devices, err);
 	if (r == 0)
 		r = path_remove_tree(AT_FDCWD, seccomp, err);
+	if (r == 0)
+		r = path_remove_tree(AT_FDCWD, lxc, err);
 	return r;
 }
 

@@ -268,7 +268,7 @@ static void *change_tree(UNUSED void *arg)
 		if (i % 4 == 0) {
 			mkdirat(busy, name, 0755);
 		} else if (i % 4 == 1) {
-			symlinkat("/etc", busy, name);
+			(void)!symlinkat("/etc", busy, name);
 		} else if (i % 4 == 2) {
 			int fd = openat(busy, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
 
@@ -276,7 +276,7 @@ static void *change_tree(UNUSED void *arg)
 				(void)!write(fd, "data", 4);
 				close(fd);
 			}
-			linkat(busy, name, busy, "linked", 0);
+			(void)!linkat(busy, name, busy, "linked", 0);
 		} else {
 			mkfifoat(busy, name, 0644);
 		}
