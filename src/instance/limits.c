@@ -215,3 +215,82 @@ int lxcconf_limits(const struct strmap *config, const struct lxcconf_host *host,
 	c = LXCCONF_INIT;
 	return 0;
 }
+
+/* What a cgroup file says when there is no limit. */
+static const struct {
+	const char *key;
+	const char *unlimited;
+} no_limits[] = {
+	{"memory.limit_in_bytes", "-1"},
+	{"memory.memsw.limit_in_bytes", "-1"},
+	{"memory.soft_limit_in_bytes", "-1"},
+	{"memory.swappiness", "60"},
+	{"memory.max", "max"},
+	{"memory.high", "max"},
+	{"memory.swap.max", "max"},
+	{"cpu.cfs_quota_us", "-1"},
+	{"cpu.cfs_period_us", "100000"},
+	{"cpu.shares", "1024"},
+	{"cpu.max", "max 100000"},
+	{"cpu.weight", "100"},
+	{"pids.max", "max"},
+};
+
+static void add_no_limit(const char *key, const struct lxcconf_host *host, struct lxcconf *c)
+{
+	if (streq(key, "cpuset.cpus"))
+		lxcconf_addf(c, key, "0-%u", host->cpus_online - 1);
+	for (size_t i = 0; i < ARRAY_SIZE(no_limits); i++)
+		if (streq(no_limits[i].key, key))
+			lxcconf_add(c, key, no_limits[i].unlimited);
+}
+
+/* Version 1 refuses memory beyond memory and swap: the latter goes first when they rise. */
+static void order_memsw(const struct lxcconf *before, struct lxcconf *c)
+{
+	struct lxcconf_item *limit = NULL, *both = NULL, swap;
+	const char *was = lxcconf_get(before, "memory.limit_in_bytes");
+	uint64_t from = UINT64_MAX, to = UINT64_MAX;
+
+	for (size_t i = 0; i < c->len; i++) {
+		if (streq(c->items[i].key, "memory.limit_in_bytes"))
+			limit = &c->items[i];
+		if (streq(c->items[i].key, "memory.memsw.limit_in_bytes"))
+			both = &c->items[i];
+	}
+	if (!limit || !both)
+		return;
+	if ((was && parse_u64(was, &from) < 0) || parse_u64(limit->value, &to) < 0)
+		to = UINT64_MAX; /* "-1" */
+	if ((to > from) == (both < limit))
+		return;
+	swap = *limit;
+	*limit = *both;
+	*both = swap;
+}
+
+int lxcconf_limit_changes(const struct strmap *before, const struct strmap *after, const struct lxcconf_host *host,
+			  struct lxcconf *ret, struct error *err)
+{
+	auto_lxcconf struct lxcconf old = LXCCONF_INIT;
+	auto_lxcconf struct lxcconf new = LXCCONF_INIT;
+	struct lxcconf changes = LXCCONF_INIT;
+	int r = lxcconf_limits(before, host, &old, err);
+
+	if (r == 0)
+		r = lxcconf_limits(after, host, &new, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < old.len; i++)
+		if (!lxcconf_get(&new, old.items[i].key))
+			add_no_limit(old.items[i].key, host, &changes);
+	for (size_t i = 0; i < new.len; i++) {
+		const char *was = lxcconf_get(&old, new.items[i].key);
+
+		if (!was || !streq(was, new.items[i].value))
+			lxcconf_add(&changes, new.items[i].key, new.items[i].value);
+	}
+	order_memsw(&old, &changes);
+	*ret = changes;
+	return 0;
+}

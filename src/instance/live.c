@@ -51,21 +51,15 @@ static int live_init(struct live *l, struct error *err)
 
 static int apply_limits(struct live *l, const struct strmap *before, const struct strmap *after, struct error *err)
 {
-	auto_lxcconf struct lxcconf old = LXCCONF_INIT;
-	auto_lxcconf struct lxcconf new = LXCCONF_INIT;
-	const struct lxcconf_host *host = &l->i->all->lxc_host;
-	int r = lxcconf_limits(before, host, &old, err);
+	auto_lxcconf struct lxcconf changes = LXCCONF_INIT;
+	int r = lxcconf_limit_changes(before, after, &l->i->all->lxc_host, &changes, err);
 
-	if (r == 0)
-		r = lxcconf_limits(after, host, &new, err);
-	for (size_t k = 0; r == 0 && k < new.len; k++) {
-		const char *was = lxcconf_get(&old, new.items[k].key);
+	for (size_t k = 0; r == 0 && k < changes.len; k++) {
+		const struct lxcconf_item *c = &changes.items[k];
 
-		if (was && streq(was, new.items[k].value))
-			continue;
-		r = container_cgroup_set(l->i->all->host, l->name, new.items[k].key, new.items[k].value, err);
+		r = container_cgroup_set(l->i->all->host, l->name, c->key, c->value, err);
 		if (r < 0)
-			error_wrap(err, "Apply limit %s", new.items[k].key);
+			error_wrap(err, "Apply limit %s", c->key);
 	}
 	return r;
 }

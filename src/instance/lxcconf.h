@@ -75,6 +75,12 @@ int lxcconf_build(const struct lxcconf_input *in, struct lxcconf *ret, struct er
 /* One live limit as liblxc cgroup items without the "lxc.cgroup." prefix ("memory.max"), for container_cgroup_set(). */
 int lxcconf_limits(const struct strmap *config, const struct lxcconf_host *host, struct lxcconf *ret,
 		   struct error *err);
+/*
+ * What to write, in this order, to take a running container from the limits @before to @after; a limit that is gone
+ * is written as "none". Orders that the kernel would refuse (memory beyond memory and swap) are avoided.
+ */
+int lxcconf_limit_changes(const struct strmap *before, const struct strmap *after, const struct lxcconf_host *host,
+			  struct lxcconf *ret, struct error *err);
 /* "c 1:3 rwm"; the caller frees. */
 char *lxcconf_device_rule(const struct device_rule *rule);
 /* Text of raw.lxc: `key = value` lines. -EINVAL (400) with the line for refused keys or bad syntax. */
