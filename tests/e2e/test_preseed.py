@@ -1,0 +1,119 @@
+"""`lxd init` without questions."""
+import pytest
+import yaml
+
+from helpers.daemon import REFERENCE
+
+
+@pytest.fixture(autouse=True)
+def emptied(bare_daemon):
+    """Each test begins and ends with a server that nobody has set up."""
+    clear(bare_daemon)
+    yield
+    clear(bare_daemon)
+
+
+def clear(daemon):
+    api = daemon.api
+    api.put("/1.0", {"config": {}})
+    api.put("/1.0/profiles/default", {"config": {}, "devices": {}, "description": ""})
+    for url in api.get("/1.0/profiles"):
+        if url != "/1.0/profiles/default":
+            api.delete(url)
+    for url in api.get("/1.0/storage-pools"):
+        assert api.delete(url).status == 200
+
+
+def preseed(daemon, text, check=True):
+    return daemon.admin("init", "--preseed", stdin=text if isinstance(text, str) else yaml.safe_dump(text), check=check)
+
+
+FULL = {
+    "config": {"images.auto_update_interval": "0"},
+    "storage_pools": [{"name": "sp1", "driver": "dir", "description": "a pool", "config": {"user.x": "1"}}],
+    "profiles": [{"name": "default", "devices": {"root": {"type": "disk", "path": "/", "pool": "sp1"}}},
+                 {"name": "extra", "description": "more", "config": {"limits.processes": "100"}, "devices": {}}],
+}
+
+
+def test_minimal(bare_daemon):
+    bare_daemon.admin("init", "--minimal")
+    pool = bare_daemon.api.get("/1.0/storage-pools/default")
+    assert pool["driver"] in ("dir", "btrfs")
+    root = bare_daemon.api.get("/1.0/profiles/default")["devices"]["root"]
+    assert root == {"type": "disk", "path": "/", "pool": "default"}
+    if not REFERENCE:
+        bare_daemon.admin("init", "--minimal")  # again changes nothing
+        assert bare_daemon.api.get("/1.0/storage-pools/default") == {**pool, "used_by": ["/1.0/profiles/default"]}
+
+
+@pytest.mark.ours
+def test_auto(bare_daemon):
+    bare_daemon.admin("init", "--auto", "--storage-backend", "dir")
+    assert bare_daemon.api.get("/1.0/storage-pools/default")["driver"] == "dir"
+    bare_daemon.admin("init", "--auto")
+    result = bare_daemon.admin("init", "--auto", "--storage-backend", "dir", check=False)
+    assert result.returncode == 1 and "Storage has already been configured" in result.stderr
+
+
+def test_preseed_twice(bare_daemon):
+    for _ in range(2):
+        preseed(bare_daemon, FULL)
+        api = bare_daemon.api
+        assert api.get("/1.0")["config"]["images.auto_update_interval"] == "0"
+        assert api.get("/1.0/storage-pools/sp1")["description"] == "a pool"
+        assert api.get("/1.0/profiles/default")["devices"]["root"]["pool"] == "sp1"
+        assert api.get("/1.0/profiles/extra")["config"] == {"limits.processes": "100"}
+
+
+def test_preseed_merges_into_what_is_there(bare_daemon):
+    preseed(bare_daemon, FULL)
+    preseed(bare_daemon, {"profiles": [{"name": "extra", "config": {"user.more": "1"}}]})
+    assert bare_daemon.api.get("/1.0/profiles/extra")["config"] == {"limits.processes": "100", "user.more": "1"}
+
+
+def test_failure_rolls_back(bare_daemon):
+    broken = {**FULL, "storage_pools": FULL["storage_pools"] + [{"name": "sp9", "driver": "nope"}]}
+    result = preseed(bare_daemon, broken, check=False)
+    assert result.returncode == 1 and 'Failed to create storage pool "sp9"' in result.stderr
+    api = bare_daemon.api
+    assert api.get("/1.0/storage-pools") == [] and "images.auto_update_interval" not in api.get("/1.0")["config"]
+    assert api.get("/1.0/profiles") == ["/1.0/profiles/default"]
+
+
+@pytest.mark.ours
+def test_late_failure_rolls_back_too(bare_daemon):
+    broken = {**FULL, "profiles": FULL["profiles"] + [{"name": "bad", "config": {"no.such.key": "1"}}]}
+    result = preseed(bare_daemon, broken, check=False)
+    assert result.returncode == 1 and "no.such.key" in result.stderr
+    api = bare_daemon.api
+    assert api.get("/1.0/storage-pools") == [] and api.get("/1.0/profiles") == ["/1.0/profiles/default"]
+    assert api.get("/1.0/profiles/default")["devices"] == {} and api.get("/1.0")["config"] == {}
+
+
+@pytest.mark.ours
+def test_networks_are_refused_clearly(bare_daemon):
+    result = preseed(bare_daemon, {**FULL, "networks": [{"name": "lxdbr0", "type": "bridge"}]}, check=False)
+    assert result.returncode == 1 and "network" in result.stderr.lower()
+    assert bare_daemon.api.get("/1.0/storage-pools") == []
+
+
+@pytest.mark.parametrize("text", ["{[", "- a\n- b\n", "storage_pools: text\n", "profiles: [{name: [1]}]\n"])
+def test_bad_yaml(bare_daemon, text):
+    result = preseed(bare_daemon, text, check=False)
+    assert result.returncode == 1 and result.stderr.startswith("Error: ")
+
+
+def test_flags_that_exclude_each_other(bare_daemon):
+    result = bare_daemon.admin("init", "--storage-backend", "dir", check=False)
+    assert result.returncode == 1 and "Configuration flags require --auto" in result.stderr
+    result = bare_daemon.admin("init", "--auto", "--preseed", stdin="", check=False)
+    assert result.returncode == 1 and "Can't use" in result.stderr
+
+
+def test_dump_can_be_fed_back(bare_daemon):
+    preseed(bare_daemon, FULL)
+    dump = bare_daemon.admin("init", "--dump").stdout
+    assert {"config", "storage_pools", "profiles"} <= set(yaml.safe_load(dump))
+    if not REFERENCE:
+        preseed(bare_daemon, dump)
