@@ -22,7 +22,6 @@ static const char *const extensions[] = {
 	"container_exec_recording",
 	"container_exec_signal_handling",
 	"container_exec_user_group_cwd",
-	"container_exec_user_group_cwd",
 	"container_full",
 	"container_image_properties",
 	"container_last_used_at",

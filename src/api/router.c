@@ -142,7 +142,7 @@ static int decode_params(struct api_call *c, const struct segments *s, const siz
 
 		c->params[i] = http_decode(s->at[seg], len);
 		if (!c->params[i])
-			return error_set(err, 400, "Invalid percent-encoding in the path");
+			return error_set(err, 404, "not found");
 	}
 	return 0;
 }

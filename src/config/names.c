@@ -25,12 +25,14 @@ int name_check_instance(const char *name, struct error *err)
 		return error_set(err, 400, "Invalid instance name: Name must not be empty");
 	if (n > 63)
 		why = "Name must be 1-63 characters long";
-	else if (strchr(DIGITS "-", name[0]))
-		why = "Name must not start with a digit or a hyphen";
+	else if (name[0] == '-')
+		why = "Name must not start with \"-\" character";
+	else if (strchr(DIGITS, name[0]))
+		why = "Name must not start with a number";
 	else if (!only(name, LOWER UPPER DIGITS "-"))
 		why = "Name can only contain alphanumeric and hyphen characters";
 	else if (name[n - 1] == '-')
-		why = "Name must not end with a hyphen";
+		why = "Name must not end with \"-\" character";
 	return why ? error_set(err, 400, "Invalid instance name: %s", why) : 0;
 }
 

@@ -16,7 +16,7 @@
 #define PING_MS 10000
 #define CLOSE_MS 5000
 #define MESSAGE_MAX (1024 * 1024)
-#define CHUNK (32 * 1024)
+#define CHUNK (128 * 1024)
 #define HIGH_WATER (256 * 1024) /* stop reading one side while this much waits for the other */
 
 struct ws {
@@ -30,12 +30,14 @@ struct ws {
 	struct ws_callbacks cb;
 	unsigned char *extra; /* bytes that came with the upgrade request */
 	size_t extra_len, extra_at;
-	bool closing; /* close frame queued: nothing new is sent */
+	bool close_wanted; /* say goodbye when the queue is empty: the library sends control frames first */
+	bool closing;	   /* close frame queued: nothing new is sent */
 	bool busy;    /* inside a callback: freeing waits */
 	bool dead;
 
 	int source_fd;
-	struct loop_source *source;
+	struct loop_source *source; /* NULL while paused */
+	char *chunk;		    /* read buffer of the source */
 	bool source_paused;
 	bool source_finishing; /* nothing more to read now means nothing more will come */
 
@@ -47,6 +49,7 @@ struct ws {
 };
 
 static void update(struct ws *ws);
+static void on_source(struct loop_source *src, uint32_t events, void *arg);
 
 int ws_accept(const struct http_request *req, struct http_response *resp, http_upgrade_fn ready, void *arg,
 	      struct error *err)
@@ -80,6 +83,11 @@ static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
 	struct ws *ws = user;
 	ssize_t n;
 
+	/* the sink is full: leave the rest in the socket, whose sender then waits */
+	if (ws->pending.len >= HIGH_WATER) {
+		wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
+		return -1;
+	}
 	if (ws->extra_at < ws->extra_len) {
 		size_t take = MIN_OF(len, ws->extra_len - ws->extra_at);
 
@@ -120,6 +128,8 @@ static void close_source(struct ws *ws)
 	loop_remove(ws->source);
 	ws->source = NULL;
 	ws->source_fd = fd_close(ws->source_fd);
+	free(ws->chunk);
+	ws->chunk = NULL;
 }
 
 void ws_close_sink(struct ws *ws)
@@ -223,30 +233,38 @@ static void on_close_timeout(void *arg)
 	ws_abort(ws);
 }
 
-/* Queue the close frame behind what waits; a peer that does not answer it is cut off. */
+/* A peer that does not take what waits, or does not answer the goodbye, is cut off. */
 static void begin_close(struct ws *ws)
 {
-	if (ws->closing)
+	if (ws->close_wanted)
 		return;
-	wslay_event_queue_close(ws->ctx, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0);
-	ws->closing = true;
+	ws->close_wanted = true;
 	ws->close_timer = loop_timer_add(ws->loop, CLOSE_MS, on_close_timeout, ws);
+}
+
+static void send_queued(struct ws *ws)
+{
+	if (!ws->dead && wslay_event_want_write(ws->ctx) && wslay_event_send(ws->ctx) != 0)
+		ws->dead = true;
 }
 
 /* Read the source while the peer keeps up; at its end tell the peer by an empty text frame. */
 static void pump_source(struct ws *ws)
 {
-	char chunk[CHUNK];
-
 	while (ws->source_fd >= 0 && queued(ws) < HIGH_WATER) {
-		ssize_t n = read(ws->source_fd, chunk, sizeof(chunk));
+		ssize_t n = read(ws->source_fd, ws->chunk, CHUNK);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN && !ws->source_finishing)
 			break;
 		if (n > 0) {
-			queue(ws, WSLAY_BINARY_FRAME, chunk, (size_t)n);
+			queue(ws, WSLAY_BINARY_FRAME, ws->chunk, (size_t)n);
+			/* the peer is alive while it takes data: the time to say goodbye in starts anew */
+			if (ws->close_timer) {
+				loop_timer_cancel(ws->close_timer);
+				ws->close_timer = loop_timer_add(ws->loop, CLOSE_MS, on_close_timeout, ws);
+			}
 			continue;
 		}
 		/* a pty master gives EIO when the last slave is closed */
@@ -284,12 +302,15 @@ static void update(struct ws *ws)
 	uint32_t want = 0;
 
 	ws->busy = true;
-	if (!ws->dead && wslay_event_want_write(ws->ctx) && wslay_event_send(ws->ctx) != 0)
-		ws->dead = true;
+	send_queued(ws);
 	if (!ws->dead && ws->source_paused && queued(ws) < HIGH_WATER) {
 		pump_source(ws);
-		if (wslay_event_want_write(ws->ctx) && wslay_event_send(ws->ctx) != 0)
-			ws->dead = true;
+		send_queued(ws);
+	}
+	if (ws->close_wanted && !ws->closing && ws->source_fd < 0 && queued(ws) == 0) {
+		wslay_event_queue_close(ws->ctx, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0);
+		ws->closing = true;
+		send_queued(ws);
 	}
 	ws->busy = false;
 	if (ws->dead || (!wslay_event_want_read(ws->ctx) && !wslay_event_want_write(ws->ctx))) {
@@ -303,11 +324,14 @@ static void update(struct ws *ws)
 		ws->sink = NULL;
 	}
 	if (ws->source_fd >= 0) {
-		bool pause = queued(ws) >= HIGH_WATER;
-
-		if (pause != ws->source_paused)
-			loop_modify(ws->source, pause ? 0 : EPOLLIN);
-		ws->source_paused = pause;
+		ws->source_paused = queued(ws) >= HIGH_WATER;
+		/* out of the poll set altogether: a hang-up would be reported again and again */
+		if (ws->source_paused) {
+			loop_remove(ws->source);
+			ws->source = NULL;
+		} else if (!ws->source) {
+			ws->source = loop_add(ws->loop, ws->source_fd, EPOLLIN, on_source, ws);
+		}
 	}
 	if (wslay_event_want_read(ws->ctx) && ws->pending.len < HIGH_WATER)
 		want |= EPOLLIN;
@@ -365,6 +389,7 @@ bool ws_send(struct ws *ws, bool text, const void *data, size_t len, size_t queu
 void ws_set_source(struct ws *ws, int fd)
 {
 	fd_set_nonblock(fd, true);
+	ws->chunk = xmalloc(CHUNK);
 	ws->source_fd = fd;
 	ws->source_paused = false;
 	ws->source = loop_add(ws->loop, fd, EPOLLIN, on_source, ws);
