@@ -117,9 +117,9 @@ def test_init_with_everything(lxc, name):
 
 
 def test_init_reads_yaml_from_stdin(lxc, name):
-    lxc("init", "bb", name, stdin="config:\n  user.y: yaml\ndescription: from stdin\n")
+    lxc("init", "bb", name, stdin="config:\n  user.y: yaml\n")
     show = yaml.safe_load(lxc("config", "show", name))
-    assert show["config"]["user.y"] == "yaml" and show["description"] == "from stdin"
+    assert show["config"]["user.y"] == "yaml"
 
 
 def test_list_formats_and_columns(lxc, started):
