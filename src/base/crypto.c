@@ -106,8 +106,10 @@ int base64_decode(const char *text, struct strbuf *ret)
 	if (!strbuf_reserve(ret, n))
 		return -EFBIG;
 	if (sodium_base642bin((unsigned char *)ret->data + ret->len, n, text, n, " \t\r\n", &len, NULL,
-			      sodium_base64_VARIANT_ORIGINAL) < 0)
+			      sodium_base64_VARIANT_ORIGINAL) < 0) {
+		ret->data[ret->len] = '\0';
 		return -EINVAL;
+	}
 	ret->len += len;
 	ret->data[ret->len] = '\0';
 	return 0;

@@ -158,8 +158,8 @@ int dir_make_all(int dirfd, const char *path, mode_t mode, struct error *err)
 {
 	auto_free char *copy = xstrdup(path);
 
-	for (char *p = copy + 1; *p; p++) {
-		if (*p != '/')
+	for (char *p = copy; *p; p++) {
+		if (*p != '/' || p == copy)
 			continue;
 		*p = '\0';
 		if (mkdirat(dirfd, copy, mode) < 0 && errno != EEXIST)

@@ -20,6 +20,19 @@ static struct json *wrap(json_object *o)
 	return (struct json *)(void *)o;
 }
 
+/* Strings end at the first NUL everywhere else: one that holds it would be taken for a shorter one. */
+static bool has_escaped_nul(const char *text, size_t len)
+{
+	for (size_t i = 0; i + 5 < len; i++) {
+		if (text[i] != '\\')
+			continue;
+		if (memcmp(text + i + 1, "u0000", 5) == 0)
+			return true;
+		i++;
+	}
+	return false;
+}
+
 int json_parse(const char *text, size_t len, struct json **ret, struct error *err)
 {
 	struct json_tokener *tok;
@@ -30,6 +43,8 @@ int json_parse(const char *text, size_t len, struct json **ret, struct error *er
 
 	if (len > INT_MAX - 1)
 		return error_set(err, 413, "JSON text is too large");
+	if (len && (memchr(text, 0, len) || has_escaped_nul(text, len)))
+		return error_set(err, 400, "Invalid JSON: NUL character");
 	tok = json_tokener_new_ex(JSON_DEPTH_MAX);
 	if (!tok)
 		return error_set(err, 507, "Out of memory");
@@ -162,9 +177,9 @@ char *json_to_text(const struct json *j)
 
 char *json_to_pretty(const struct json *j)
 {
-	const char *text = json_object_to_json_string_ext(raw(j), JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_PRETTY_TAB |
-									 JSON_C_TO_STRING_SPACED |
-									 JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *text = json_object_to_json_string_ext(
+		raw(j), JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_PRETTY_TAB | JSON_C_TO_STRING_SPACED |
+				JSON_C_TO_STRING_NOSLASHESCAPE);
 	char *out = xmalloc(strlen(text) + 1);
 	char *to = out;
 

@@ -15,7 +15,7 @@ struct loop_source {
 	int fd;
 	loop_fd_fn fn; /* NULL: removed, freed at the end of the batch */
 	void *arg;
-	struct loop_source *next_dead;
+	struct loop_source *next, **prev; /* in the loop's list of sources, or of dead ones (without prev) */
 };
 
 struct loop_timer {
@@ -37,8 +37,9 @@ struct loop {
 	int wake_fd;
 	pthread_t thread;
 	bool started;
-	struct loop_source *dead;   /* loop thread */
-	struct loop_timer *timers;  /* loop thread */
+	struct loop_source *sources; /* loop thread */
+	struct loop_source *dead;    /* loop thread */
+	struct loop_timer *timers;   /* loop thread */
 	struct mutex lock;
 	struct post *posts GUARDED_BY(lock);
 	struct post **posts_tail GUARDED_BY(lock);
@@ -134,12 +135,12 @@ static int next_timeout(struct loop *l)
 	return left <= 0 ? 0 : (int)MIN_OF(left, INT_MAX);
 }
 
-static void free_dead(struct loop *l)
+static void free_list(struct loop_source **list)
 {
-	while (l->dead) {
-		struct loop_source *s = l->dead;
+	while (*list) {
+		struct loop_source *s = *list;
 
-		l->dead = s->next_dead;
+		*list = s->next;
 		free(s);
 	}
 }
@@ -161,9 +162,9 @@ static void *loop_thread(void *arg)
 			else if (s->fn)
 				s->fn(s, events[i].events, s->arg);
 		}
-		free_dead(l);
+		free_list(&l->dead);
 		run_timers(l);
-		free_dead(l);
+		free_list(&l->dead);
 	}
 	return NULL;
 }
@@ -175,6 +176,18 @@ int loop_start(struct loop *l, struct error *err)
 	if (r == 0)
 		l->started = true;
 	return r;
+}
+
+static void drop_posts(struct loop *l)
+{
+	mutex_lock(&l->lock);
+	while (l->posts) {
+		struct post *p = l->posts;
+
+		l->posts = p->next;
+		free(p);
+	}
+	mutex_unlock(&l->lock);
 }
 
 void loop_free(struct loop *l)
@@ -190,7 +203,9 @@ void loop_free(struct loop *l)
 	}
 	while (l->timers)
 		loop_timer_cancel(l->timers);
-	free_dead(l);
+	free_list(&l->sources);
+	free_list(&l->dead);
+	drop_posts(l);
 	fd_close(l->epoll_fd);
 	fd_close(l->wake_fd);
 	mutex_done(&l->lock);
@@ -211,6 +226,11 @@ struct loop_source *loop_add(struct loop *l, int fd, uint32_t events, loop_fd_fn
 		free(s);
 		return NULL;
 	}
+	s->next = l->sources;
+	s->prev = &l->sources;
+	if (s->next)
+		s->next->prev = &s->next;
+	l->sources = s;
 	return s;
 }
 
@@ -227,7 +247,10 @@ void loop_remove(struct loop_source *src)
 		return;
 	epoll_ctl(src->loop->epoll_fd, EPOLL_CTL_DEL, src->fd, NULL);
 	src->fn = NULL;
-	src->next_dead = src->loop->dead;
+	*src->prev = src->next;
+	if (src->next)
+		src->next->prev = src->prev;
+	src->next = src->loop->dead;
 	src->loop->dead = src;
 }
 

@@ -200,6 +200,27 @@ static int collect(int out_fd, int err_fd, int64_t deadline, struct process_resu
 	return 0;
 }
 
+/* Wait for the end of the program, not only of its output. */
+static int wait_until(pid_t pid, int64_t deadline)
+{
+	auto_close int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		int64_t left = deadline - now_ms();
+		int n = left > 0 ? poll(&p, 1, (int)MIN_OF(left, INT_MAX)) : 0;
+
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0 && left <= 0)
+			return -ETIMEDOUT;
+	}
+}
+
 /* The last line of what the program said, for the message. */
 static const char *last_line(struct strbuf *b)
 {
@@ -246,6 +267,8 @@ int process_run(const struct process_spec *spec, struct process_result *result, 
 	out_wr = fd_close(out_wr);
 	err_wr = fd_close(err_wr);
 	r = collect(out_rd, err_rd, deadline, res);
+	if (r == 0)
+		r = wait_until(pid, deadline);
 	if (r < 0)
 		kill(-pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

@@ -58,9 +58,9 @@ int parse_i64(const char *s, int64_t *ret)
 
 	if (r < 0)
 		return r;
-	if (v > (uint64_t)INT64_MAX)
+	if (v > (uint64_t)INT64_MAX + negative)
 		return -ERANGE;
-	*ret = negative ? -(int64_t)v : (int64_t)v;
+	*ret = negative ? (int64_t)-v : (int64_t)v;
 	return 0;
 }
 
