@@ -118,6 +118,7 @@ static int run_monitor(struct cli *c, struct error *err)
 {
 	struct monitor m = {0};
 	auto_target struct target t = TARGET_INIT;
+	auto_api_reply struct api_reply server = API_REPLY_INIT;
 	auto_wsclient struct wsclient *ws = NULL;
 	auto_free char *events = events_url(c);
 	auto_free char *url = NULL;
@@ -126,6 +127,9 @@ static int run_monitor(struct cli *c, struct error *err)
 	r = parse_format(c, &m, err);
 	if (r >= 0)
 		r = target_open(c, cli_arg(c, 0), &t, err);
+	/* the reference accepts no further connection while one that it accepted has sent nothing */
+	if (r >= 0)
+		r = api_get(t.api, "/1.0", &server, err);
 	if (r < 0)
 		return r;
 	url = api_path(t.api, events);
