@@ -20,17 +20,28 @@ static struct json *wrap(json_object *o)
 	return (struct json *)(void *)o;
 }
 
-/* Strings end at the first NUL everywhere else: one that holds it would be taken for a shorter one. */
-static bool has_escaped_nul(const char *text, size_t len)
+/*
+ * What the library lets pass: raw control characters in strings, and NUL, escaped or not. Strings end at the first
+ * NUL everywhere else, so that one which holds it would be taken for a shorter one. What is wrong, or NULL.
+ */
+static const char *bad_character(const char *text, size_t len)
 {
-	for (size_t i = 0; i + 5 < len; i++) {
-		if (text[i] != '\\')
-			continue;
-		if (memcmp(text + i + 1, "u0000", 5) == 0)
-			return true;
-		i++;
+	bool in_string = false;
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\0')
+			return "NUL character";
+		if (text[i] == '"') {
+			in_string = !in_string;
+		} else if (in_string && (unsigned char)text[i] < 0x20) {
+			return "control character in a string";
+		} else if (in_string && text[i] == '\\') {
+			if (len - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0)
+				return "NUL character";
+			i++;
+		}
 	}
-	return false;
+	return NULL;
 }
 
 int json_parse(const char *text, size_t len, struct json **ret, struct error *err)
@@ -38,13 +49,15 @@ int json_parse(const char *text, size_t len, struct json **ret, struct error *er
 	struct json_tokener *tok;
 	json_object *o;
 	enum json_tokener_error e;
+	const char *wrong;
 	size_t end;
 	int r = 0;
 
 	if (len > INT_MAX - 1)
 		return error_set(err, 413, "JSON text is too large");
-	if (len && (memchr(text, 0, len) || has_escaped_nul(text, len)))
-		return error_set(err, 400, "Invalid JSON: NUL character");
+	wrong = bad_character(text, len);
+	if (wrong)
+		return error_set(err, 400, "Invalid JSON: %s", wrong);
 	tok = json_tokener_new_ex(JSON_DEPTH_MAX);
 	if (!tok)
 		return error_set(err, 507, "Out of memory");
