@@ -221,7 +221,9 @@ static int open_pool(struct api_call *c, struct storage_pool *pool, struct error
 	CLEANUP(db_pool_done) struct db_pool p = {0};
 	int r = store_pool_dup(c->api->store, c->params[0], &p, err);
 
-	return r < 0 ? r : storage_pool_init(pool, c->api->lxd_dir, p.name, p.driver, &p.config, err);
+	if (r == 0)
+		r = storage_pool_init(pool, c->api->lxd_dir, p.name, p.driver, &p.config, err);
+	return r < 0 ? r : storage_pool_open(pool, err);
 }
 
 static int delete_pool(struct api_call *c, struct error *err)
@@ -275,6 +277,80 @@ static int get_resources(struct api_call *c, struct error *err)
 	return 0;
 }
 
+/* --- volumes: those of instances; custom ones come later --- */
+
+static void write_volume(const struct api_call *c, const char *name, struct jsonw *w)
+{
+	jsonw_object_begin(w);
+	jsonw_kv_raw(w, "config", "{}");
+	jsonw_kv_str(w, "description", "");
+	jsonw_kv_str(w, "name", name);
+	jsonw_kv_str(w, "type", "container");
+	jsonw_key(w, "used_by");
+	jsonw_array_begin(w);
+	jsonw_strf(w, "/1.0/instances/%s", name);
+	jsonw_array_end(w);
+	jsonw_kv_str(w, "location", "none");
+	jsonw_kv_str(w, "content_type", "filesystem");
+	jsonw_kv_str(w, "project", c->project);
+	jsonw_object_end(w);
+}
+
+static int check_volume_type(const char *type, struct error *err)
+{
+	static const char *const types[] = {"container", "virtual-machine", "custom", "image"};
+
+	for (size_t k = 0; k < ARRAY_SIZE(types); k++)
+		if (streq(type, types[k]))
+			return 0;
+	return error_set(err, 400, "Invalid storage volume type name: %s", type);
+}
+
+static int list_volumes(struct api_call *c, struct error *err)
+{
+	CLEANUP(db_pool_done) struct db_pool p = {0};
+	auto_strv struct strv names = STRV_INIT;
+	struct strbuf b = STRBUF_INIT;
+	struct jsonw w = JSONW(&b);
+	int r = store_pool_dup(c->api->store, c->params[0], &p, err);
+
+	if (r == 0 && c->params[1])
+		r = check_volume_type(c->params[1], err);
+	if (r < 0)
+		return r;
+	if (!c->params[1] || streq(c->params[1], "container"))
+		instances_on_pool(c->api->instances, c->project, p.name, &names);
+	jsonw_array_begin(&w);
+	for (size_t k = 0; k < names.len; k++) {
+		if (api_recursion(c))
+			write_volume(c, names.items[k], &w);
+		else
+			jsonw_strf(&w, "/1.0/storage-pools/%s/volumes/container/%s", p.name, names.items[k]);
+	}
+	jsonw_array_end(&w);
+	api_sync(c, &b);
+	return 0;
+}
+
+static int get_volume(struct api_call *c, struct error *err)
+{
+	CLEANUP(db_pool_done) struct db_pool p = {0};
+	auto_strv struct strv names = STRV_INIT;
+	struct strbuf b = STRBUF_INIT;
+	int r = store_pool_dup(c->api->store, c->params[0], &p, err);
+
+	if (r == 0)
+		r = check_volume_type(c->params[1], err);
+	if (r < 0)
+		return r;
+	instances_on_pool(c->api->instances, c->project, p.name, &names);
+	if (!streq(c->params[1], "container") || !strv_contains(&names, c->params[2]))
+		return error_set(err, 404, "Storage pool volume not found");
+	write_volume(c, c->params[2], &JSONW(&b));
+	api_sync(c, &b);
+	return 0;
+}
+
 const struct api_route api_storage_routes[] = {
 	{.path = "/1.0/storage-pools", .method = HTTP_GET, .perm = PERM_SERVER_VIEW, .flags = API_ANY_PROJECT,
 	 .handler = list_pools, .doc = "Storage pools"},
@@ -290,5 +366,11 @@ const struct api_route api_storage_routes[] = {
 	 .doc = "Delete an unused pool"},
 	{.path = "/1.0/storage-pools/{name}/resources", .method = HTTP_GET, .perm = PERM_SERVER_VIEW,
 	 .handler = get_resources, .doc = "Space and inodes of a pool"},
+	{.path = "/1.0/storage-pools/{name}/volumes", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW,
+	 .handler = list_volumes, .doc = "Volumes of a pool"},
+	{.path = "/1.0/storage-pools/{name}/volumes/{type}", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW,
+	 .handler = list_volumes, .doc = "Volumes of one type"},
+	{.path = "/1.0/storage-pools/{name}/volumes/{type}/{volume}", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW,
+	 .handler = get_volume, .doc = "One volume"},
 	{0},
 };

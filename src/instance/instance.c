@@ -227,7 +227,8 @@ int instance_pool_open(struct instances *all, const char *pool, struct storage_p
 
 	if (r < 0)
 		return r;
-	return storage_pool_init(ret, all->lxd_dir, row.name, row.driver, &row.config, err);
+	r = storage_pool_init(ret, all->lxd_dir, row.name, row.driver, &row.config, err);
+	return r < 0 ? r : storage_pool_open(ret, err);
 }
 
 static void loaded(struct db_instance *row, void *arg)

@@ -127,6 +127,8 @@ int instances_check_profile(struct instances *all, const struct db_profile *chan
 /* What uses a profile, pool or image: appends URLs. */
 void instances_using_profile(struct instances *all, const char *project, const char *profile, struct strv *urls);
 void instances_using_pool(struct instances *all, const char *pool, struct strv *urls);
+/* Names of the instances of @project whose root disk is on the pool: appended, sorted. */
+void instances_on_pool(struct instances *all, const char *project, const char *pool, struct strv *names);
 /* Rename a profile in the store and in every instance that names it, at once. */
 int instances_rename_profile(struct instances *all, const struct db_profile *renamed, const char *old_name,
 			     struct error *err);

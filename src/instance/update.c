@@ -219,6 +219,18 @@ void instances_using_pool(struct instances *all, const char *pool, struct strv *
 	mutex_unlock(&all->lock);
 }
 
+void instances_on_pool(struct instances *all, const char *project, const char *pool, struct strv *names)
+{
+	mutex_lock(&all->lock);
+	for (size_t k = 0; k < all->n; k++) {
+		const struct db_instance *row = &all->list[k]->row;
+
+		if (row->phase == DB_READY && streq(row->pool, pool) && streq(row->project, project))
+			strv_add(names, row->name);
+	}
+	mutex_unlock(&all->lock);
+}
+
 int instances_rename_profile(struct instances *all, const struct db_profile *renamed, const char *old_name,
 			     struct error *err)
 {

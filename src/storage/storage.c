@@ -44,7 +44,7 @@ int storage_driver_find(const char *name, const struct storage_driver **ret, str
 			*ret = drivers[i];
 			return 0;
 		}
-	error_set(err, 500, "Unknown driver");
+	error_set(err, 500, "Unknown driver \"%s\"", name);
 	err->errnum = ENOENT;
 	return -ENOENT;
 }

@@ -57,7 +57,7 @@ struct storage_resources {
 	uint64_t inodes_total;
 };
 
-/* The driver, or -ENOENT (500) `Unknown driver`; borrowed, static. */
+/* The driver, or -ENOENT (500) `Unknown driver "x"`; borrowed, static. */
 int storage_driver_find(const char *name, const struct storage_driver **ret, struct error *err);
 /* Names of all drivers in a NULL-terminated array, and of one driver; static. */
 const char *const *storage_driver_names(void);
