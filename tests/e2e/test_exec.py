@@ -1,5 +1,6 @@
 """POST exec in its three modes, over raw websockets."""
 import json
+import threading
 import time
 
 import pytest
@@ -119,14 +120,17 @@ def test_streams_stay_apart(api, running):
 def test_large_data_both_ways(api, running):
     data = bytes(range(256)) * 4096 * 4  # 4 MiB
     session = Session(api, running, ["cat"])
-    received = bytearray()
-    step = 64 * 1024
-    for start in range(0, len(data), step):
-        session[0].send(data[start:start + step])
-        received += session[1].recv()[1]
-    session[0].barrier()
-    rest, barrier = session[1].read_stream()
-    assert barrier and bytes(received) + rest == data
+
+    def feed():
+        for start in range(0, len(data), 64 * 1024):
+            session[0].send(data[start:start + 64 * 1024])
+        session[0].barrier()
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    received, barrier = session[1].read_stream()
+    feeder.join()
+    assert barrier and received == data
     assert session.finish()["metadata"]["return"] == 0
 
 
