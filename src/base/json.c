@@ -21,8 +21,8 @@ static struct json *wrap(json_object *o)
 }
 
 /*
- * What the library lets pass: raw control characters in strings, and NUL, escaped or not. Strings end at the first
- * NUL everywhere else, so that one which holds it would be taken for a shorter one. What is wrong, or NULL.
+ * What the library lets pass: raw control characters in strings, bad UTF-8, and NUL, escaped or not. Strings end at the
+ * first NUL everywhere else, so that one which holds it would be taken for a shorter one. What is wrong, or NULL.
  */
 static const char *bad_character(const char *text, size_t len)
 {
@@ -39,6 +39,12 @@ static const char *bad_character(const char *text, size_t len)
 			if (len - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0)
 				return "NUL character";
 			i++;
+		} else if ((unsigned char)text[i] >= 0x80) {
+			size_t n = utf8_char_len(text + i, len - i);
+
+			if (n == 0)
+				return "text that is not UTF-8";
+			i += n - 1;
 		}
 	}
 	return NULL;
@@ -61,7 +67,7 @@ int json_parse(const char *text, size_t len, struct json **ret, struct error *er
 	tok = json_tokener_new_ex(JSON_DEPTH_MAX);
 	if (!tok)
 		return error_set(err, 507, "Out of memory");
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
 	o = json_tokener_parse_ex(tok, text, (int)len);
 	e = json_tokener_get_error(tok);
 	end = json_tokener_get_parse_end(tok);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/str.h"
 #include "base/timeutil.h"
 
 static void before_value(struct jsonw *w)
@@ -47,27 +48,6 @@ void jsonw_array_end(struct jsonw *w)
 	close_bracket(w, ']');
 }
 
-/* Length of the valid UTF-8 sequence at @s (at most @left bytes), 0 when invalid. */
-static size_t utf8_len(const unsigned char *s, size_t left)
-{
-	size_t n = s[0] < 0x80                   ? 1
-		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-		   : (s[0] & 0xf0) == 0xe0       ? 3
-		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-						 : 0;
-
-	if (!n || n > left)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if (n == 3 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0)))
-		return 0;
-	if (n == 4 && ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90)))
-		return 0;
-	return n;
-}
-
 static void append_escape(struct strbuf *b, unsigned char c)
 {
 	static const char named[] = "\bb\tt\nn\ff\rr\"\"\\\\";
@@ -96,7 +76,7 @@ static void append_text(struct strbuf *b, const char *text)
 			run++;
 			continue;
 		}
-		n = c < 0x80 ? 0 : utf8_len(s + run, left - run);
+		n = c < 0x80 ? 0 : utf8_char_len((const char *)s + run, left - run);
 		if (n) {
 			run += n;
 			continue;

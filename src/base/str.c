@@ -15,6 +15,29 @@ const char *endswith(const char *s, const char *suffix)
 	return s + n - m;
 }
 
+size_t utf8_char_len(const char *text, size_t left)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	size_t n;
+
+	if (!left)
+		return 0;
+	if (s[0] < 0x80)
+		return 1;
+	n = s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+	if (!n || n > left)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	/* too long a form, halves of surrogate pairs, beyond the last code point */
+	if (n == 3 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0)))
+		return 0;
+	if (n == 4 && ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90)))
+		return 0;
+	return n;
+}
+
 char *str_strip(char *s)
 {
 	char *end;

@@ -27,6 +27,9 @@ static inline bool str_is_empty(const char *s)
 	return !s || !*s;
 }
 
+/* Length of the valid UTF-8 character that begins at @s, of which @left bytes may be read; 0: it is none. */
+size_t utf8_char_len(const char *s, size_t left);
+
 /* Strip white space at both ends, in place; returns the start. */
 char *str_strip(char *s);
 

@@ -128,34 +128,18 @@ int name_check_log_file(const char *name, struct error *err)
 	return error_set(err, 404, "Log file not found");
 }
 
-/* Length of the UTF-8 character at @s; 0 when it is none. */
-static size_t utf8_len(const unsigned char *s)
-{
-	static const unsigned smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t n = *s < 0x80 ? 1 : (*s & 0xe0) == 0xc0 ? 2 : (*s & 0xf0) == 0xe0 ? 3 : (*s & 0xf8) == 0xf0 ? 4 : 0;
-	unsigned code = n > 1 ? *s & (0x7fu >> n) : *s;
-
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (s[i] & 0x3f);
-	}
-	if (n > 1 && (code < smallest[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)))
-		return 0;
-	return n;
-}
-
 bool text_is_clean(const char *text, bool multiline)
 {
-	const unsigned char *s = (const unsigned char *)text;
+	size_t left = strlen(text);
 
-	while (*s) {
-		size_t n = utf8_len(s);
-		bool control = *s < 0x20 || *s == 0x7f;
+	while (left) {
+		size_t n = utf8_char_len(text, left);
+		bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
 
-		if (n == 0 || (control && !(multiline && strchr("\n\r\t", *s))))
+		if (n == 0 || (control && !(multiline && strchr("\n\r\t", *text))))
 			return false;
-		s += n;
+		text += n;
+		left -= n;
 	}
 	return true;
 }
