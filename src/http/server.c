@@ -256,6 +256,15 @@ static void take_body(struct exchange *x, const char *data, size_t len)
 	strbuf_append_len(&req->body, data, len);
 }
 
+/* 0 when nothing, or nothing sensible, is declared: then the bytes are counted as they come. */
+static uint64_t declared_length(const struct http_request *req)
+{
+	const char *text = http_header(req, "Content-Length");
+	uint64_t len;
+
+	return text && parse_u64(text, &len) == 0 ? len : 0;
+}
+
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char *url, const char *method,
 				 const char *version UNUSED, const char *upload_data, size_t *upload_data_size,
 				 void **con_cls)
@@ -268,6 +277,12 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 		x = *con_cls = exchange_new(c, url, method);
 		if (s->handlers.begin(&x->req, s->handlers.arg, &x->failed) < 0)
 			x->refused = true;
+		/* a body that will not be taken need not be sent either */
+		if (!x->req.sink && declared_length(&x->req) > x->req.body_max) {
+			if (!x->refused)
+				error_set(&x->failed, 413, "Request body is larger than %zu bytes", x->req.body_max);
+			return answer_error(s, x);
+		}
 		return MHD_YES;
 	}
 	if (*upload_data_size) {
