@@ -19,14 +19,15 @@ class WebSocket:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
         self.sock.connect(socket_path)
-        self._buffer = b""
+        self._buffer = bytearray()
         self.closed = False
         key = base64.b64encode(os.urandom(16)).decode()
         self.sock.sendall((f"GET {path} HTTP/1.1\r\nHost: lxd\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n").encode())
         while b"\r\n\r\n" not in self._buffer:
             self._fill()
-        head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
+        head, _, rest = self._buffer.partition(b"\r\n\r\n")
+        self._buffer = rest
         status = int(head.split()[1])
         if status != 101:
             self.sock.settimeout(1)
@@ -36,7 +37,7 @@ class WebSocket:
             except (ConnectionError, TimeoutError):
                 pass
             self.sock.close()
-            raise Refused(status, self._buffer)
+            raise Refused(status, bytes(self._buffer))
 
     def _fill(self):
         data = self.sock.recv(65536)
@@ -47,7 +48,8 @@ class WebSocket:
     def _take(self, count):
         while len(self._buffer) < count:
             self._fill()
-        data, self._buffer = self._buffer[:count], self._buffer[count:]
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
         return data
 
     def send_frame(self, opcode, payload=b"", fin=True):
@@ -111,13 +113,13 @@ class WebSocket:
 
     def read_stream(self, timeout=20):
         """Everything up to the barrier (or the close); True beside it if a barrier came."""
-        data = b""
+        data = bytearray()
         while True:
             frame = self.recv(timeout)
             if frame is None:
-                return data, False
+                return bytes(data), False
             if frame == (TEXT, b""):
-                return data, True
+                return bytes(data), True
             data += frame[1]
 
     def close(self):
