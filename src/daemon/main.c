@@ -34,6 +34,7 @@ struct daemon {
 	struct http_server *http;
 	struct api api;
 	_Atomic bool force; /* of the shutdown request */
+	bool boot;	    /* see instances_autostart() */
 };
 
 /* Set before threads start, for the log sink. */
@@ -243,6 +244,9 @@ static int start(struct daemon *d, struct error *err)
 		r = loop_start(api->loop, err);
 	if (r < 0)
 		return r;
+	r = check_boot(d, err);
+	if (r < 0)
+		return r;
 	fd = open_socket(d, err);
 	if (fd < 0)
 		return fd;
@@ -251,11 +255,38 @@ static int start(struct daemon *d, struct error *err)
 	return http_server_start(fd, &handlers, &d->http, err);
 }
 
+/*
+ * Has the host booted, or the daemon been shut down with all instances, since a daemon last ran here? The file
+ * boot_id holds the boot in which it did; a shutdown removes it.
+ */
+static int check_boot(struct daemon *d, struct error *err)
+{
+	auto_free char *path = path_join(d->dir, "boot_id");
+	auto_strbuf struct strbuf now = STRBUF_INIT, last = STRBUF_INIT;
+	auto_error struct error none = ERROR_INIT;
+	int r = file_read_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &now, err);
+
+	if (r < 0)
+		return r;
+	if (file_read_at(AT_FDCWD, path, 256, &last, &none) < 0)
+		error_ignore(&none, "first start, or after a shutdown");
+	d->boot = !streq(strbuf_str(&last), strbuf_str(&now));
+	return d->boot ? file_replace_at(AT_FDCWD, path, now.data, now.len, 0600, err) : 0;
+}
+
+static void forget_boot(struct daemon *d)
+{
+	auto_free char *path = path_join(d->dir, "boot_id");
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		log_error("cannot remove file", LOG_STR("path", path), LOG_STR("error", strerror(errno)));
+}
+
 static void *autostart_thread(void *arg)
 {
 	struct daemon *d = arg;
 
-	instances_autostart(d->api.instances);
+	instances_autostart(d->api.instances, d->boot);
 	return NULL;
 }
 
@@ -282,8 +313,10 @@ static void serve(struct daemon *d, sigset_t *signals)
 	d->api.shutting_down = true;
 	if (sig == SIGTERM || sig == SIGPWR)
 		wait_operations(d, signals);
-	if (sig == SIGPWR)
+	if (sig == SIGPWR) {
 		instances_shutdown(d->api.instances, d->force);
+		forget_boot(d);
+	}
 }
 
 static void parse_options(struct daemon *d, int argc, char **argv)

@@ -16,7 +16,7 @@ static int sql_error(struct db *db, int code, const char *what, struct error *er
 	case SQLITE_CONSTRAINT:
 		return error_set(err, 409, "%s: the name is already in use (%s)", what, text);
 	case SQLITE_FULL:
-		return error_set(err, 507, "%s: no space left for database %s", what, db->path);
+		return error_set(err, 507, "%s database %s: No space left on device", what, db->path);
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 	case SQLITE_CANTOPEN:

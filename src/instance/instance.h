@@ -36,8 +36,12 @@ struct instances_spec {
 /* Load all instances, finish or undo what a crash left, and find again those that run. */
 int instances_new(const struct instances_spec *spec, struct instances **ret, struct error *err);
 void instances_free(struct instances *all);
-/* Start what shall run at boot; called once, when the daemon is ready. Failures are logged. */
-void instances_autostart(struct instances *all);
+/*
+ * Called once, when the daemon is ready. @boot: the host has booted, or the daemon was shut down with its instances:
+ * start what ran before and what shall run at boot. Otherwise the daemon alone was away: start what shall run at boot,
+ * and note which containers have ended meanwhile. Failures are logged.
+ */
+void instances_autostart(struct instances *all, bool boot);
 /* Stop everything in boot.stop.priority order, for the shutdown of the daemon. @force: kill at once. */
 void instances_shutdown(struct instances *all, bool force);
 struct container_host *instances_host(struct instances *all);

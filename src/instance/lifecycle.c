@@ -568,7 +568,19 @@ static int64_t int_key(const struct strmap *config, const char *key, int64_t def
 	return text && parse_i64(text, &v) == 0 ? v : def;
 }
 
-void instances_autostart(struct instances *all)
+/* It ran when the daemon went away, and ended while nobody looked. */
+static void ended_meanwhile(struct instance *i)
+{
+	mutex_lock(&i->busy);
+	mutex_lock(&i->all->lock);
+	if (i->state == CONTAINER_STOPPED)
+		i->stopped_by_itself = true;
+	mutex_unlock(&i->all->lock);
+	instance_after_stop(i);
+	mutex_unlock(&i->busy);
+}
+
+void instances_autostart(struct instances *all, bool boot)
 {
 	struct instance **list;
 	size_t n = instances_snapshot(all, &list), m = 0;
@@ -580,8 +592,10 @@ void instances_autostart(struct instances *all)
 
 		instance_expanded_config(list[k], &c);
 		was_running = streq(strmap_get_or(&c, "volatile.last_state.power", ""), "RUNNING");
+		if (was_running && !boot && instance_state(list[k]) == CONTAINER_STOPPED)
+			ended_meanwhile(list[k]);
 		if (instance_state(list[k]) == CONTAINER_STOPPED &&
-		    parse_bool_or(strmap_get(&c, "boot.autostart"), was_running))
+		    parse_bool_or(strmap_get(&c, "boot.autostart"), was_running && boot))
 			order[m++] = (struct ordered){.i = instance_ref(list[k]),
 						      .priority = int_key(&c, "boot.autostart.priority", 0),
 						      .seconds = int_key(&c, "boot.autostart.delay", 0)};
