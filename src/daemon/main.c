@@ -206,6 +206,33 @@ static void on_shutdown_request(void *arg, bool force)
 	kill(getpid(), SIGPWR);
 }
 
+/*
+ * Has the host booted, or the daemon been shut down with all instances, since a daemon last ran here? The file
+ * boot_id holds the boot in which it did; a shutdown removes it.
+ */
+static int check_boot(struct daemon *d, struct error *err)
+{
+	auto_free char *path = path_join(d->dir, "boot_id");
+	auto_strbuf struct strbuf now = STRBUF_INIT, last = STRBUF_INIT;
+	auto_error struct error none = ERROR_INIT;
+	int r = file_read_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &now, err);
+
+	if (r < 0)
+		return r;
+	if (file_read_at(AT_FDCWD, path, 256, &last, &none) < 0)
+		error_ignore(&none, "first start, or after a shutdown");
+	d->boot = !streq(strbuf_str(&last), strbuf_str(&now));
+	return d->boot ? file_replace_at(AT_FDCWD, path, now.data, now.len, 0600, err) : 0;
+}
+
+static void forget_boot(struct daemon *d)
+{
+	auto_free char *path = path_join(d->dir, "boot_id");
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		log_error("cannot remove file", LOG_STR("path", path), LOG_STR("error", strerror(errno)));
+}
+
 static int start(struct daemon *d, struct error *err)
 {
 	auto_free char *db_path = path_join(d->dir, "database", "lxd.db");
@@ -253,33 +280,6 @@ static int start(struct daemon *d, struct error *err)
 	api->ready = true;
 	handlers = api_http_handlers(api);
 	return http_server_start(fd, &handlers, &d->http, err);
-}
-
-/*
- * Has the host booted, or the daemon been shut down with all instances, since a daemon last ran here? The file
- * boot_id holds the boot in which it did; a shutdown removes it.
- */
-static int check_boot(struct daemon *d, struct error *err)
-{
-	auto_free char *path = path_join(d->dir, "boot_id");
-	auto_strbuf struct strbuf now = STRBUF_INIT, last = STRBUF_INIT;
-	auto_error struct error none = ERROR_INIT;
-	int r = file_read_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &now, err);
-
-	if (r < 0)
-		return r;
-	if (file_read_at(AT_FDCWD, path, 256, &last, &none) < 0)
-		error_ignore(&none, "first start, or after a shutdown");
-	d->boot = !streq(strbuf_str(&last), strbuf_str(&now));
-	return d->boot ? file_replace_at(AT_FDCWD, path, now.data, now.len, 0600, err) : 0;
-}
-
-static void forget_boot(struct daemon *d)
-{
-	auto_free char *path = path_join(d->dir, "boot_id");
-
-	if (unlink(path) < 0 && errno != ENOENT)
-		log_error("cannot remove file", LOG_STR("path", path), LOG_STR("error", strerror(errno)));
 }
 
 static void *autostart_thread(void *arg)
