@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/fd.h"
 #include "base/str.h"
 #include "container/container.h"
 
@@ -48,36 +49,44 @@ static int check_rootfs(struct lxc_container *c, struct error *err)
 	return 0;
 }
 
-/* Remove "lxc.monitor.<name>" and "lxc.payload.<name>" below @dir; true when they are gone. An own one stays busy. */
-static bool remove_cgroups_in(const char *dir, const char *name)
+/* This process leaves "lxc.monitor.<name>" below the hierarchy @dir for the group that liblxc parks monitors in. */
+static void leave_monitor_group(const char *dir)
+{
+	auto_free char *pivot = xasprintf("%s/lxc.pivot/cgroup.procs", dir);
+	auto_free char *top = xasprintf("%s/cgroup.procs", dir);
+	auto_close int fd = open(pivot, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		fd = open(top, O_WRONLY | O_CLOEXEC);
+	(void)!write(fd, "0", 1); /* when it fails rmdir says so */
+}
+
+static void remove_groups_in(const char *dir, const char *name)
 {
 	auto_free char *monitor = xasprintf("%s/lxc.monitor.%s", dir, name);
 	auto_free char *payload = xasprintf("%s/lxc.payload.%s", dir, name);
-	bool gone = rmdir(monitor) == 0 || errno != EBUSY;
 
-	return (rmdir(payload) == 0 || errno != EBUSY) && gone;
+	if (access(monitor, F_OK) == 0) {
+		leave_monitor_group(dir);
+		(void)!rmdir(monitor);
+	}
+	(void)!rmdir(payload);
 }
 
 /*
- * After some failures liblxc's monitor leaves its empty control groups behind. They are removed here, in every
- * hierarchy, once the last process has left them.
+ * liblxc puts the process that asks for a start into the monitor's control groups too, and so cannot remove them when
+ * the start fails. Once the monitor has ended (it is our child then) this process leaves them and removes them.
  */
-static void remove_cgroups(const char *name)
+static void remove_groups(const char *name)
 {
 	glob_t found = {0};
-	bool gone = false;
 
-	if (glob("/sys/fs/cgroup/*", GLOB_ONLYDIR, NULL, &found) != 0)
-		return;
-	for (int attempt = 0; attempt < 5 && !gone; attempt++) {
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			; /* the monitor, which keeps its groups busy until then */
-		gone = remove_cgroups_in("/sys/fs/cgroup", name);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	remove_groups_in("/sys/fs/cgroup", name);
+	if (glob("/sys/fs/cgroup/*", GLOB_ONLYDIR, NULL, &found) == 0)
 		for (size_t i = 0; i < found.gl_pathc; i++)
-			gone = remove_cgroups_in(found.gl_pathv[i], name) && gone;
-		if (!gone)
-			usleep(10 * 1000);
-	}
+			remove_groups_in(found.gl_pathv[i], name);
 	globfree(&found);
 }
 
@@ -99,7 +108,7 @@ static int run(struct lxc_container *c, const char *conf_path, const char *log_p
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	malloc_trim(0); /* the monitor is a fork of this process and keeps what is on the heap */
 	if (!c->start(c, 0, NULL)) {
-		remove_cgroups(c->name);
+		remove_groups(c->name);
 		return lxc_log_error(&mark, err, 500, what);
 	}
 	return 0;
