@@ -29,6 +29,12 @@ struct api {
 	struct operations *operations;
 	char *certificate_pem; /* server.crt */
 	char *certificate_fingerprint;
+	/* GET /1.0 as a trusted client gets it, made anew when the store has changed */
+	struct mutex server_lock;
+	char *server_json GUARDED_BY(server_lock);
+	size_t server_json_len GUARDED_BY(server_lock);
+	char server_etag[65] GUARDED_BY(server_lock);
+	unsigned server_generation GUARDED_BY(server_lock);
 	bool ready;		       /* start-up is complete */
 	_Atomic bool shutting_down;
 	/* PUT /internal/shutdown: end the daemon; set by main() */

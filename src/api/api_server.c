@@ -162,30 +162,60 @@ static void config_etag(const struct strmap *config, char etag[65])
 	api_etag(text, strlen(text), etag);
 }
 
+/* The server object; untrusted callers learn what they need for getting trusted, and no more. */
+static void write_server(struct api *api, const struct strmap *config, bool trusted, struct jsonw *w)
+{
+	jsonw_object_begin(w);
+	if (trusted)
+		jsonw_kv_strmap(w, "config", config);
+	jsonw_key(w, "api_extensions");
+	jsonw_array_begin(w);
+	for (size_t k = 0; k < ARRAY_SIZE(extensions); k++)
+		jsonw_str(w, extensions[k]);
+	jsonw_array_end(w);
+	jsonw_kv_str(w, "api_status", "stable");
+	jsonw_kv_str(w, "api_version", "1.0");
+	jsonw_kv_str(w, "auth", trusted ? "trusted" : "untrusted");
+	jsonw_kv_bool(w, "public", false);
+	jsonw_kv_raw(w, "auth_methods", "[\"tls\"]");
+	if (trusted)
+		write_environment(api, w);
+	jsonw_object_end(w);
+}
+
+static void update_cache_locked(struct api *api) REQUIRES(api->server_lock)
+{
+	unsigned generation = api->store->generation;
+	auto_strmap struct strmap config = STRMAP_INIT;
+	struct strbuf b = STRBUF_INIT;
+
+	if (api->server_json && api->server_generation == generation)
+		return;
+	store_config_copy(api->store, &config);
+	config_etag(&config, api->server_etag);
+	write_server(api, &config, /* trusted= */ true, &JSONW(&b));
+	free(api->server_json);
+	api->server_json_len = b.len;
+	api->server_json = strbuf_take(&b);
+	api->server_generation = generation;
+}
+
 static int get_server(struct api_call *c, struct error *err UNUSED)
 {
+	struct api *api = c->api;
 	struct strbuf b = STRBUF_INIT;
-	struct jsonw w = JSONW(&b);
-	auto_strmap struct strmap config = STRMAP_INIT;
 	char etag[65];
 
-	strbuf_reserve(&b, 4000);
-	store_config_copy(c->api->store, &config);
-	config_etag(&config, etag);
-	jsonw_object_begin(&w);
-	jsonw_kv_strmap(&w, "config", &config);
-	jsonw_key(&w, "api_extensions");
-	jsonw_array_begin(&w);
-	for (size_t k = 0; k < ARRAY_SIZE(extensions); k++)
-		jsonw_str(&w, extensions[k]);
-	jsonw_array_end(&w);
-	jsonw_kv_str(&w, "api_status", "stable");
-	jsonw_kv_str(&w, "api_version", "1.0");
-	jsonw_kv_str(&w, "auth", c->id.kind == IDENTITY_NONE ? "untrusted" : "trusted");
-	jsonw_kv_bool(&w, "public", false);
-	jsonw_kv_raw(&w, "auth_methods", "[\"tls\"]");
-	write_environment(c->api, &w);
-	jsonw_object_end(&w);
+	if (c->id.kind == IDENTITY_NONE) {
+		write_server(api, &STRMAP_INIT, /* trusted= */ false, &JSONW(&b));
+		api_sync(c, &b);
+		return 0;
+	}
+	mutex_lock(&api->server_lock);
+	update_cache_locked(api);
+	strbuf_append_len(&b, api->server_json, api->server_json_len);
+	memcpy(etag, api->server_etag, sizeof(etag));
+	mutex_unlock(&api->server_lock);
 	api_sync_etag(c, &b, etag);
 	return 0;
 }

@@ -256,6 +256,7 @@ static int start(struct daemon *d, struct error *err)
 	if (r < 0)
 		return r;
 	api->lxd_dir = d->dir;
+	mutex_init(&api->server_lock);
 	api->version = LXD_API_VERSION;
 	api->shutdown = on_shutdown_request;
 	api->shutdown_arg = d;

@@ -106,7 +106,7 @@ static void alias_copy(struct db_alias *to, const struct db_alias *from)
 		mutex_lock(&s->lock);                                                                              \
 		kind##_append(s, row);                                                                             \
 		mutex_unlock(&s->lock);                                                                            \
-		s->profile_generation++;                                                                           \
+		s->generation++;                                                                           \
 		return 0;                                                                                          \
 	}                                                                                                          \
                                                                                                                    \
@@ -119,7 +119,7 @@ static void alias_copy(struct db_alias *to, const struct db_alias *from)
 		mutex_lock(&s->lock);                                                                              \
 		kind##_replace(s, row);                                                                            \
 		mutex_unlock(&s->lock);                                                                            \
-		s->profile_generation++;                                                                           \
+		s->generation++;                                                                           \
 		return 0;                                                                                          \
 	}
 
@@ -295,6 +295,7 @@ int store_config_replace(struct store *s, const struct strmap *config, struct er
 	mutex_lock(&s->lock);
 	strmap_copy(&s->config, config);
 	mutex_unlock(&s->lock);
+	s->generation++;
 	return 0;
 }
 
@@ -316,6 +317,7 @@ int store_pool_remove(struct store *s, const char *name, struct error *err)
 	mutex_lock(&s->lock);
 	pool_drop(s, id);
 	mutex_unlock(&s->lock);
+	s->generation++;
 	return 0;
 }
 
@@ -329,7 +331,7 @@ int store_profile_rename(struct store *s, const struct db_profile *row, const st
 	mutex_lock(&s->lock);
 	profile_replace(s, row);
 	mutex_unlock(&s->lock);
-	s->profile_generation++;
+	s->generation++;
 	return 0;
 }
 
@@ -342,7 +344,7 @@ int store_profile_remove(struct store *s, int64_t id, struct error *err)
 	mutex_lock(&s->lock);
 	profile_drop(s, id);
 	mutex_unlock(&s->lock);
-	s->profile_generation++;
+	s->generation++;
 	return 0;
 }
 

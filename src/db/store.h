@@ -21,7 +21,7 @@ struct store {
 	size_t n_images GUARDED_BY(lock);
 	struct db_alias **aliases GUARDED_BY(lock);
 	size_t n_aliases GUARDED_BY(lock);
-	_Atomic unsigned profile_generation; /* grows with each change of any profile */
+	_Atomic unsigned generation; /* grows with each change: what was rendered from an older one is stale */
 };
 
 /* Load everything; @db stays the caller's. */

@@ -47,7 +47,7 @@ struct instance {
 	struct loop_source *init_src;    /* loop thread */
 	char *json;                      /* cached API object, NULL: to be made */
 	size_t json_len;
-	unsigned json_generation; /* of the profiles it was made with */
+	unsigned json_generation; /* of the store, whose profiles it was made with */
 };
 
 /* Forget the cached object. */

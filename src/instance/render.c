@@ -58,7 +58,7 @@ static void render_locked(struct instance *i, struct jsonw *w) REQUIRES(i->all->
 
 static void cache_locked(struct instance *i) REQUIRES(i->all->lock)
 {
-	unsigned generation = i->all->store->profile_generation;
+	unsigned generation = i->all->store->generation;
 	struct strbuf b = STRBUF_INIT;
 
 	if (i->json && i->json_generation == generation)

@@ -133,8 +133,11 @@ class Client:
             if self.request("GET", f"/1.0/instances/{name}").status == 404:
                 return  # it was ephemeral
         for _ in range(50):
-            operation = self.wait(self.delete(f"/1.0/instances/{name}"))
-            if "busy" not in operation["err"]:
+            reply = self.request("DELETE", f"/1.0/instances/{name}")
+            operation = self.wait(reply) if reply.status == 202 else {"status": "refused", "err": reply.error}
+            if "running" in operation["err"]:
+                self.wait(self.state(name, "stop", force=True))  # a daemon that just came up has started it
+            elif "busy" not in operation["err"]:
                 break
             time.sleep(0.2)  # the reference is still in its stop hooks
         assert operation["status"] == "Success", operation
