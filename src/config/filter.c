@@ -15,7 +15,7 @@
 /* A filter comes from a client: what it may cost is bounded. */
 #define CLAUSES_MAX 64
 #define VALUE_MAX 256
-#define REPEAT_MAX 255
+#define REPEAT_MAX 32
 
 struct clause {
 	bool negate;   /* "not" */
@@ -32,16 +32,20 @@ struct filter {
 	size_t len;
 };
 
+static void clause_done(struct clause *c)
+{
+	free(c->field);
+	free(c->value);
+	if (c->is_regex)
+		regfree(&c->regex);
+}
+
 void filter_free(struct filter *f)
 {
 	if (!f)
 		return;
-	for (size_t i = 0; i < f->len; i++) {
-		free(f->clauses[i].field);
-		free(f->clauses[i].value);
-		if (f->clauses[i].is_regex)
-			regfree(&f->clauses[i].regex);
-	}
+	for (size_t i = 0; i < f->len; i++)
+		clause_done(&f->clauses[i]);
 	free(f->clauses);
 	free(f);
 }
@@ -84,35 +88,53 @@ static int split_words(const char *text, struct strv *ret, struct error *err)
 	return 0;
 }
 
+/* The bounds of "{2,5}" from after the bracket on, each at most REPEAT_MAX. */
+static bool bounds_are_small(const char *p)
+{
+	while (*p && *p != '}') {
+		char *end;
+
+		if (strtoul(p, &end, 10) > REPEAT_MAX)
+			return false;
+		p = *end && *end != '}' ? end + 1 : end;
+	}
+	return true;
+}
+
 /*
- * Patterns that cost little whatever text they meet: no references back, at most one counted repetition and that
- * one small. All others are compared as plain text, as are those that are no regular expression.
+ * Patterns that cost the library little, to compile and whatever text they meet: no references back, no repeated
+ * groups, at most one counted repetition and that one small.
  */
 static bool is_cheap(const char *pattern)
 {
-	size_t counted = 0;
+	bool after_group = false, counted = false;
 
 	for (const char *p = pattern; *p; p++) {
+		if (strchr("*+?{", *p) && after_group)
+			return false;
+		if (*p == '{' && (counted || !bounds_are_small(p + 1)))
+			return false;
+		counted = counted || *p == '{';
+		after_group = *p == ')';
 		if (*p == '\\' && p[1]) {
 			p++;
 			if (*p >= '1' && *p <= '9')
 				return false;
-		} else if (*p == '{') {
-			counted++;
-			for (const char *n = p + 1; *n >= '0' && *n <= '9'; n++)
-				if (strtoul(p + 1, NULL, 10) > REPEAT_MAX || n - p > 3)
-					return false;
 		}
 	}
-	return counted <= 1;
+	return true;
 }
 
-static void compile(struct clause *c)
+/* What is no regular expression is compared as it is. */
+static int compile(struct clause *c, struct error *err)
 {
 	bool anchored = strpbrk(c->value, "^$") != NULL;
 	auto_free char *pattern = anchored ? xstrdup(c->value) : xasprintf("^(%s)$", c->value);
 
-	c->is_regex = is_cheap(c->value) && regcomp(&c->regex, pattern, REG_EXTENDED | REG_ICASE | REG_NOSUB) == 0;
+	if (!is_cheap(c->value))
+		return error_set(err, 400, "Invalid filter: pattern \"%s\" is too complex", c->value);
+	c->is_regex = regcomp(&c->regex, pattern, REG_EXTENDED | REG_ICASE | REG_NOSUB) == 0;
+	return 0;
 }
 
 static int parse_operator(const char *word, struct clause *c, struct error *err)
@@ -145,9 +167,8 @@ static int parse_clause(const struct strv *words, size_t *at, struct clause *c, 
 		return r;
 	c->field = xstrdup(words->items[i]);
 	c->value = xstrdup(words->items[i + 2]);
-	compile(c);
 	*at = i + 3;
-	return 0;
+	return compile(c, err);
 }
 
 /* The word between two clauses. */
@@ -175,8 +196,10 @@ static int parse_words(const struct strv *words, struct filter *f, struct error 
 			r = error_set(err, 400, "Invalid filter: more than %d clauses", CLAUSES_MAX);
 		if (r == 0)
 			r = parse_clause(words, &at, &c, err);
-		if (r < 0)
+		if (r < 0) {
+			clause_done(&c);
 			return r;
+		}
 		f->clauses = xreallocarray(f->clauses, f->len + 1, sizeof(*f->clauses));
 		f->clauses[f->len++] = c;
 	}

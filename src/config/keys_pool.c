@@ -4,8 +4,8 @@
 const struct config_key config_keys_pool[] = {
 	{"source", CONFIG_STRING, NULL, 0, NULL, NULL, "Folder that holds the pool"},
 	{"volatile.initial_source", CONFIG_STRING, NULL, 0, NULL, NULL, "The source as it was given first"},
-	{"rsync.bwlimit", CONFIG_SIZE, "0", 0, NULL, NULL, "Accepted; copies are not made with rsync"},
-	{"rsync.compression", CONFIG_BOOL, "true", 0, NULL, NULL, "Accepted; copies are not made with rsync"},
+	CONFIG_LATER_ROW("rsync.bwlimit"),
+	CONFIG_LATER_ROW("rsync.compression"),
 	{"user.*", CONFIG_STRING, NULL, CONFIG_MULTILINE, NULL, NULL, "Free for any use"},
 	CONFIG_LATER_ROW("size"),
 	CONFIG_LATER_ROW("volume.*"),
