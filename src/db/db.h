@@ -23,7 +23,7 @@ void db_free(struct db *db);
 void db_checkpoint(struct db *db);
 
 /* A row whose files are being made or removed: a restart finishes or undoes it. */
-enum db_phase { DB_READY, DB_CREATING, DB_DELETING };
+enum db_phase { DB_READY, DB_CREATING, DB_DELETING, DB_RENAMING };
 
 struct db_instance {
 	int64_t id;
@@ -32,7 +32,7 @@ struct db_instance {
 	char *architecture;
 	char *description;
 	char *pool;    /* where its root file system is */
-	char *staging; /* uuid of its tree while creating or deleting, else NULL */
+	char *staging; /* uuid of its tree while creating or deleting, new name while renaming, else NULL */
 	bool ephemeral;
 	struct strmap config;	  /* without volatile.* */
 	struct strmap volatile_;  /* keys with their volatile. prefix */
@@ -113,6 +113,8 @@ int db_instance_update(struct db *db, const struct db_instance *row, struct erro
 int db_instance_set_phase(struct db *db, int64_t id, enum db_phase phase, const char *staging, struct error *err);
 /* Writes the volatile keys and last_used only. */
 int db_instance_set_volatile(struct db *db, const struct db_instance *row, struct error *err);
+/* The new name, and phase ready. */
+int db_instance_rename(struct db *db, int64_t id, const char *name, struct error *err);
 int db_instance_delete(struct db *db, int64_t id, struct error *err);
 
 int db_profile_insert(struct db *db, struct db_profile *row, struct error *err);

@@ -328,45 +328,56 @@ int instance_delete(struct instance *i, struct error *err)
 	return r;
 }
 
+/* Its new name in memory: its place in the sorted list changes. */
+static void set_name(struct instance *i, const char *name)
+{
+	struct instances *all = i->all;
+
+	mutex_lock(&all->lock);
+	instance_ref(i);
+	instances_remove_locked(all, i);
+	free(i->row.name);
+	i->row.name = xstrdup(name);
+	instances_insert_locked(all, i);
+	instance_touch_locked(i);
+	instance_unref(i);
+	mutex_unlock(&all->lock);
+}
+
+/* The row says that a rename is under way: a restart finds the tree under either name and puts the old one back. */
 static int rename_busy(struct instance *i, const char *name, struct error *err)
 {
 	struct instances *all = i->all;
+	struct db *db = all->store->db;
 	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
 	CLEANUP(instance_unrefp) struct instance *other = NULL;
 	auto_free char *old_volume = instance_lxc_name(i);
 	auto_free char *new_volume = instance_full_name(i->row.project, name);
 	auto_error struct error undo = ERROR_INIT;
-	char *old_name;
 	int r = instance_pool_open(all, i->row.pool, &pool, err);
 
 	if (r == 0 && instance_find(all, i->row.project, name, &other, &undo) == 0)
 		r = error_set(err, 409, "Name \"%s\" already in use", name);
 	if (r == 0)
-		r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, old_volume, new_volume, err);
+		r = db_instance_set_phase(db, i->row.id, DB_RENAMING, name, err);
 	if (r < 0)
 		return r;
-	mutex_lock(&all->lock);
-	old_name = i->row.name;
-	i->row.name = xstrdup(name);
-	r = db_instance_update(all->store->db, &i->row, err);
-	if (r < 0) {
-		free(i->row.name);
-		i->row.name = old_name;
-	} else {
-		/* its place in the sorted list changes */
-		instance_ref(i);
-		instances_remove_locked(all, i);
-		instances_insert_locked(all, i);
-		instance_touch_locked(i);
-		free(old_name);
-		instance_unref(i);
+	error_clear(&undo);
+	r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, old_volume, new_volume, err);
+	if (r == 0) {
+		r = db_instance_rename(db, i->row.id, name, err);
+		if (r < 0)
+			storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, new_volume, old_volume, &undo);
 	}
-	mutex_unlock(&all->lock);
-	if (r < 0)
-		storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, new_volume, old_volume, &undo);
-	else
-		remove_side_folders(all, old_volume, &undo);
-	return r;
+	if (r < 0) {
+		if (db_instance_set_phase(db, i->row.id, DB_READY, NULL, &undo) < 0)
+			log_error("failed rename is undone at the next start", LOG_STR("instance", old_volume), LOG_ERR(&undo));
+		return r;
+	}
+	set_name(i, name);
+	if (remove_side_folders(all, old_volume, &undo) < 0)
+		log_warn("logs of a renamed instance stay", LOG_STR("instance", old_volume), LOG_ERR(&undo));
+	return 0;
 }
 
 int instance_rename(struct instance *i, const char *name, struct error *err)

@@ -265,10 +265,41 @@ static int undo_row(struct instances *all, struct instance *i, struct error *err
 	return 0;
 }
 
+/* A rename that a crash cut: the tree has its old or its new name, the row still the old one. */
+static int undo_rename(struct instances *all, struct instance *i, struct error *err)
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	auto_free char *old_volume = instance_full_name(i->row.project, i->row.name);
+	auto_free char *new_volume = instance_full_name(i->row.project, i->row.staging);
+	auto_close int old_fd = -EBADF;
+	auto_error struct error absent = ERROR_INIT;
+	int r = instance_pool_open(all, i->row.pool, &pool, err);
+
+	if (r < 0)
+		return r;
+	log_info("undoing unfinished rename", LOG_STR("instance", i->row.name));
+	old_fd = storage_volume_open(&pool, STORAGE_VOLUME_CONTAINER, old_volume, &absent);
+	if (old_fd < 0)
+		r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, new_volume, old_volume, err);
+	if (r == 0)
+		r = db_instance_set_phase(all->store->db, i->row.id, DB_READY, NULL, err);
+	if (r < 0)
+		return error_wrap(err, "Undo unfinished rename of instance %s", i->row.name);
+	free(TAKE_PTR(i->row.staging));
+	i->row.phase = DB_READY;
+	return 0;
+}
+
 static int undo_unfinished(struct instances *all, struct error *err)
 {
 	for (size_t k = all->n; k-- > 0;) {
-		int r = all->list[k]->row.phase == DB_READY ? 0 : undo_row(all, all->list[k], err);
+		struct instance *i = all->list[k];
+		int r = 0;
+
+		if (i->row.phase == DB_RENAMING)
+			r = undo_rename(all, i, err);
+		else if (i->row.phase != DB_READY)
+			r = undo_row(all, i, err);
 
 		if (r < 0)
 			return r;
