@@ -704,7 +704,7 @@ static int put_state(struct api_call *c, struct error *err)
 {
 	CLEANUP(instance_unrefp) struct instance *i = NULL;
 	CLEANUP(state_done) struct state_body body = {.timeout = -1};
-	const struct action *action;
+	const struct action *action = NULL;
 	struct job *j;
 	int r = find(c, &i, err);
 
@@ -794,7 +794,7 @@ static int put_instances(struct api_call *c, struct error *err)
 {
 	CLEANUP(state_done) struct state_body body = {.timeout = -1};
 	struct operation_spec spec = {.project = c->project, .run = bulk_run, .arg_free = bulk_free};
-	const struct action *action;
+	const struct action *action = NULL;
 	const struct json *json;
 	struct operation *op;
 	struct bulk *b;
