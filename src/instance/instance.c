@@ -290,21 +290,21 @@ static int undo_rename(struct instances *all, struct instance *i, struct error *
 	return 0;
 }
 
-static int undo_unfinished(struct instances *all, struct error *err)
+/* What cannot be undone now (its pool is away) stays out of sight, and is tried again at the next start. */
+static void undo_unfinished(struct instances *all)
 {
 	for (size_t k = all->n; k-- > 0;) {
 		struct instance *i = all->list[k];
+		auto_error struct error err = ERROR_INIT;
 		int r = 0;
 
 		if (i->row.phase == DB_RENAMING)
-			r = undo_rename(all, i, err);
+			r = undo_rename(all, i, &err);
 		else if (i->row.phase != DB_READY)
-			r = undo_row(all, i, err);
-
+			r = undo_row(all, i, &err);
 		if (r < 0)
-			return r;
+			log_error("unfinished work of an earlier daemon stays", LOG_ERR(&err));
 	}
-	return 0;
 }
 
 /* Open every pool. One that fails is logged: its instances do not start, all else works. */
@@ -410,7 +410,7 @@ int instances_new(const struct instances_spec *spec, struct instances **ret, str
 		r = db_instances_load(spec->store->db, loaded, all, err);
 	if (r == 0) {
 		open_pools(all);
-		r = undo_unfinished(all, err);
+		undo_unfinished(all);
 	}
 	if (r < 0) {
 		instances_free(all);
