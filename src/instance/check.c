@@ -51,7 +51,7 @@ static int check_root_disk(struct instances *all, const struct db_instance *row,
 }
 
 static int check_idmap(struct instances *all, const struct db_instance *row, const struct instance_expanded *x,
-		       struct error *err)
+		       struct error *err) REQUIRES(all->lock)
 {
 	auto_idmap struct idmap map = IDMAP_INIT;
 

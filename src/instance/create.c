@@ -334,6 +334,7 @@ static void set_name(struct instance *i, const char *name)
 	struct instances *all = i->all;
 
 	mutex_lock(&all->lock);
+	mutex_is_held(&i->all->lock);
 	instance_ref(i);
 	instances_remove_locked(all, i);
 	free(i->row.name);

@@ -291,7 +291,7 @@ static int undo_rename(struct instances *all, struct instance *i, struct error *
 }
 
 /* What cannot be undone now (its pool is away) stays out of sight, and is tried again at the next start. */
-static void undo_unfinished(struct instances *all)
+static void undo_unfinished(struct instances *all) UNSHARED
 {
 	for (size_t k = all->n; k-- > 0;) {
 		struct instance *i = all->list[k];
@@ -308,7 +308,7 @@ static void undo_unfinished(struct instances *all)
 }
 
 /* Open every pool. One that fails is logged: its instances do not start, all else works. */
-static void open_pools(struct instances *all)
+static void open_pools(struct instances *all) UNSHARED
 {
 	struct store *s = all->store;
 
@@ -341,7 +341,7 @@ static char *running_sockets(void)
 	return strbuf_take(&text);
 }
 
-static void find_running(struct instances *all)
+static void find_running(struct instances *all) UNSHARED
 {
 	auto_free char *sockets = running_sockets();
 
@@ -421,7 +421,7 @@ int instances_new(const struct instances_spec *spec, struct instances **ret, str
 	return 0;
 }
 
-void instances_free(struct instances *all)
+void instances_free(struct instances *all) UNSHARED
 {
 	if (!all)
 		return;
@@ -429,6 +429,7 @@ void instances_free(struct instances *all)
 	for (size_t k = 0; k < all->n; k++)
 		instance_unref(all->list[k]);
 	free(all->list);
+	strmap_done(&all->idmap_pools);
 	lxcconf_host_done(&all->lxc_host);
 	idmap_done(&all->base_map);
 	cond_done(&all->changed);

@@ -202,13 +202,33 @@ static void start_done(struct start *s)
 	device_plan_done(&s->plan);
 }
 
+/* 1 or 0; the probe starts a process, so its answer is kept. */
+static int pool_supports_idmap(struct start *s, struct error *err)
+{
+	struct instances *all = s->i->all;
+	int known;
+
+	mutex_lock(&all->lock);
+	known = strmap_get(&all->idmap_pools, s->pool.name) ? strmap_get_bool(&all->idmap_pools, s->pool.name, false) : -1;
+	mutex_unlock(&all->lock);
+	if (known >= 0)
+		return known;
+	known = storage_idmap_supported(s->pool.path, err);
+	if (known < 0)
+		return known;
+	mutex_lock(&all->lock);
+	strmap_set(&all->idmap_pools, s->pool.name, known ? "true" : "false");
+	mutex_unlock(&all->lock);
+	return known;
+}
+
 /* On disk the tree holds container ids (an idmapped mount shifts them) unless the kernel cannot do that. */
 static int prepare_ids(struct start *s, struct strmap *changes, struct error *err)
 {
 	struct instance *i = s->i;
-	auto_free char *path = storage_volume_path(&s->pool, STORAGE_VOLUME_CONTAINER, s->name);
 	auto_idmap struct idmap on_disk = IDMAP_INIT;
 	auto_idmap struct idmap target = IDMAP_INIT;
+	auto_close int volume = -EBADF;
 	auto_close int fd = -EBADF;
 	auto_free char *text = NULL;
 	const char *last = strmap_get_or(&s->x.config, "volatile.last_state.idmap", "[]");
@@ -216,7 +236,7 @@ static int prepare_ids(struct start *s, struct strmap *changes, struct error *er
 
 	if (r < 0)
 		return error_wrap(err, "volatile.last_state.idmap");
-	r = s->map.len ? storage_idmap_supported(path, err) : 1;
+	r = s->map.len ? pool_supports_idmap(s, err) : 1;
 	if (r < 0)
 		return r;
 	s->idmapped = r == 1 && s->map.len;
@@ -226,9 +246,12 @@ static int prepare_ids(struct start *s, struct strmap *changes, struct error *er
 		return 0;
 	if (strmap_get_bool(&s->x.config, "security.protection.shift", false))
 		return error_set(err, 400, "Container is protected against filesystem shifting");
-	fd = storage_volume_open(&s->pool, STORAGE_VOLUME_CONTAINER, s->name, err);
+	volume = storage_volume_open(&s->pool, STORAGE_VOLUME_CONTAINER, s->name, err);
+	if (volume < 0)
+		return volume;
+	fd = path_open_nofollow(volume, "rootfs", O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
-		return fd;
+		return error_errno(err, -fd, "Open rootfs of instance %s", s->name);
 	log_info("remapping container file system", LOG_STR("instance", s->name));
 	r = shift_tree(fd, &on_disk, &target, NULL, err);
 	if (r < 0)

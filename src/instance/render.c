@@ -182,6 +182,7 @@ static void render_objects(struct instances *all, const char *project, struct js
 
 		if (i->row.phase != DB_READY || (project && !streq(project, i->row.project)))
 			continue;
+		mutex_is_held(&i->all->lock);
 		cache_locked(i);
 		jsonw_raw(w, i->json, i->json_len);
 	}

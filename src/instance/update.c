@@ -251,6 +251,7 @@ int instances_rename_profile(struct instances *all, const struct db_profile *ren
 			free(i->row.profiles.items[p]);
 			i->row.profiles.items[p] = xstrdup(renamed->name);
 			users[n++] = &i->row;
+			mutex_is_held(&i->all->lock);
 			instance_touch_locked(i);
 		}
 	}
