@@ -21,14 +21,21 @@ struct jsonw {
 
 #define JSONW(buf) ((struct jsonw){.out = (buf)})
 
+/* Brackets; every begin needs its end. */
 void jsonw_object_begin(struct jsonw *w);
 void jsonw_object_end(struct jsonw *w);
+/* The same for arrays. */
 void jsonw_array_begin(struct jsonw *w);
 void jsonw_array_end(struct jsonw *w);
+/* The name of the value that comes next. */
 void jsonw_key(struct jsonw *w, const char *key);
+/* One value each. */
 void jsonw_null(struct jsonw *w);
+/* true or false. */
 void jsonw_bool(struct jsonw *w, bool v);
+/* Whole numbers. */
 void jsonw_int(struct jsonw *w, int64_t v);
+/* The same without sign. */
 void jsonw_uint(struct jsonw *w, uint64_t v);
 /* Text is valid UTF-8 or has its bad bytes replaced by U+FFFD; NULL is written as "". */
 void jsonw_str(struct jsonw *w, const char *s);

@@ -18,6 +18,7 @@ struct loop_timer;
 typedef void (*loop_fd_fn)(struct loop_source *src, uint32_t events, void *arg);
 typedef void (*loop_fn)(void *arg);
 
+/* An empty loop, which does not run yet. 500 when the kernel gives no fds. */
 int loop_new(struct loop **ret, struct error *err);
 /* Start the loop's thread; from then on callbacks run. */
 int loop_start(struct loop *l, struct error *err);

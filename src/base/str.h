@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 
+/* Equal texts; neither may be NULL. */
 static inline bool streq(const char *a, const char *b)
 {
 	return strcmp(a, b) == 0;

@@ -52,6 +52,7 @@ struct mapmap {
 #define auto_mapmap CLEANUP(mapmap_done)
 
 void mapmap_done(struct mapmap *m);
+/* The map under @key, or NULL; borrowed. */
 struct strmap *mapmap_get(const struct mapmap *m, const char *key);
 /* The map under @key, made empty when absent; borrowed. */
 struct strmap *mapmap_ensure(struct mapmap *m, const char *key);

@@ -28,8 +28,11 @@ struct idmap {
 #define auto_idmap CLEANUP(idmap_done)
 
 void idmap_done(struct idmap *m);
+/* Append @e. */
 void idmap_add(struct idmap *m, struct idmap_entry e);
+/* Replace what @dst has by a copy of @src; they may be the same. */
 void idmap_copy(struct idmap *dst, const struct idmap *src);
+/* The same entries in the same order? */
 bool idmap_equal(const struct idmap *a, const struct idmap *b);
 /* Host id of container id @id; -1 when it is not mapped. An empty map is the identity. */
 int64_t idmap_uid_to_host(const struct idmap *m, uint32_t id);
@@ -38,4 +41,5 @@ int64_t idmap_uid_from_host(const struct idmap *m, uint32_t id);
 int64_t idmap_gid_from_host(const struct idmap *m, uint32_t id);
 /* [{"Isuid":true,"Isgid":false,"Hostid":100000,"Nsid":0,"Maprange":65536},...]; "[]" when empty; the caller frees. */
 char *idmap_to_json(const struct idmap *m);
+/* Read the same text; *@ret is replaced. 400 `Invalid id map: ...`. */
 int idmap_from_json(const char *text, struct idmap *ret, struct error *err);
