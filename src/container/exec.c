@@ -1,11 +1,13 @@
 /*
  * Running a command in a container. Two processes work on it: this one (the supervisor, on the host) and the one that
- * liblxc has joined to the container. They share a packet socket, close-on-exec: the joined process sends the
- * terminal, or the step that failed; when the command's execve() succeeds the supervisor sees end of file.
+ * has joined the container, by itself (join.h) or with liblxc. They share a packet socket, close-on-exec: the joined
+ * process sends the terminal, or the step that failed; when the command's execve() succeeds the supervisor sees end of
+ * file.
  */
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/magic.h>
+#include <linux/sched.h>
 #include <lxc/attach_options.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,14 +27,15 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "container/container.h"
+#include "container/join.h"
 
-enum report_step { REPORT_TERMINAL, REPORT_EXEC, REPORT_OTHER };
+enum report_step { REPORT_TERMINAL, REPORT_EXEC, REPORT_OTHER, REPORT_ENTERED };
 
 /* From the joined process to the supervisor. */
 struct report {
-	int32_t step; /* enum report_step */
-	int32_t errnum;
-	char what[64]; /* for REPORT_OTHER: what failed */
+	int32_t step;   /* enum report_step */
+	int32_t errnum; /* for REPORT_ENTERED: the process id of the one that will run the command */
+	char what[64];  /* for REPORT_OTHER: what failed */
 };
 
 struct job {
@@ -267,6 +270,117 @@ static int attach(struct request *rq, struct job *job, struct lxc_container *c, 
 	return supervise(rq, job, pair[0], pid, err);
 }
 
+/* Take on what the container's processes have, then the command. A child of the supervisor in all its namespaces. */
+static _Noreturn void become(struct job *job, const struct join_note *note, uint64_t bounding)
+{
+	join_failure failure = join_confine(note, bounding);
+
+	if (failure)
+		fail_step(job, REPORT_OTHER, failure, errno);
+	if (setgroups(0, NULL) < 0 || setresgid(job->gid, job->gid, job->gid) < 0 ||
+	    setresuid(job->uid, job->uid, job->uid) < 0)
+		fail_step(job, REPORT_OTHER, "Become the wanted user", errno);
+	for (int i = 0; i < 3; i++)
+		if (dup2(job->stdio[i], i) < 0)
+			fail_step(job, REPORT_OTHER, "Place standard input and output", errno);
+	_exit(joined(job));
+}
+
+/*
+ * Entering a process id namespace is for one's children, so there is a process in between. It makes the one that will
+ * run the command a child of the supervisor, says which, and ends. @up: it tells the supervisor by this socket.
+ */
+static _Noreturn void enter(struct job *job, const struct join_note *note, int init, uint64_t bounding, int up)
+{
+	struct clone_args args = {.flags = CLONE_PARENT};
+	struct report rep = {.step = REPORT_ENTERED};
+	join_failure failure = join_enter(note, init);
+	long pid;
+
+	if (failure) {
+		job->report = up;
+		fail_step(job, REPORT_OTHER, failure, errno);
+	}
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0) {
+		close(up);
+		become(job, note, bounding);
+	}
+	if (pid < 0) {
+		job->report = up;
+		fail_step(job, REPORT_OTHER, "Make a process in the container", errno);
+	}
+	rep.errnum = (int32_t)pid;
+	_exit(fd_send(up, &rep, sizeof(rep), NULL, 0) < 0);
+}
+
+/* The process that has joined, or negative errno. */
+static pid_t join(struct job *job, const struct join_note *note, int init, struct error *err)
+{
+	struct report rep = {0};
+	uint64_t bounding;
+	int up[2], none;
+	pid_t between;
+
+	if (!join_bounding_set(init, &bounding))
+		return error_set(err, 400, "Instance is not running");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, up) < 0)
+		return error_errno(err, errno, "Create socket pair");
+	between = fork();
+	if (between < 0)
+		return error_errno(err, errno, "Fork to join the container");
+	if (between == 0)
+		enter(job, note, init, bounding, up[1]);
+	close(up[1]);
+	if (!next_report(up[0], &rep, &none))
+		rep = (struct report){.step = REPORT_OTHER, .errnum = ECHILD, .what = "Join the container"};
+	close(up[0]);
+	waitpid(between, NULL, 0);
+	if (rep.step == REPORT_ENTERED)
+		return rep.errnum;
+	if (syscall(SYS_pidfd_send_signal, init, 0, NULL, 0) < 0)
+		return error_set(err, 400, "Instance is not running");
+	return error_errno(err, rep.errnum, "%s", rep.what);
+}
+
+/* Without liblxc, as the note says. */
+static int attach_by_note(struct request *rq, struct job *job, const struct join_note *note, int init,
+			  struct error *err)
+{
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_errno(err, errno, "Create socket pair");
+	job->report = pair[1];
+	/* what joins the container must not be traced from there while it still holds fds of the host */
+	prctl(PR_SET_DUMPABLE, 0);
+	pid = join(job, note, init, err);
+	if (pid < 0)
+		return pid;
+	close(pair[1]);
+	return supervise(rq, job, pair[0], pid, err);
+}
+
+static int attach_running(struct request *rq, struct job *job, const char *lxcpath, struct error *err)
+{
+	struct join_note note = JOIN_NOTE_INIT; /* freed by the end of the process */
+	struct lxc_container *c = NULL;
+	int init, r;
+
+	if (!join_note_load(job->conf_path, &note)) {
+		r = open_container(job, lxcpath, &c, err);
+		return r < 0 ? r : attach(rq, job, c, err);
+	}
+	c = container_open(job->name, lxcpath, err);
+	if (!c)
+		return -err->errnum;
+	init = c->init_pidfd(c);
+	if (init < 0)
+		return error_set(err, 400, "Instance is not running");
+	return attach_by_note(rq, job, &note, init, err);
+}
+
 /* Standard fds: those that came, /dev/null for the others. */
 static int place_stdio(struct request *rq, struct job *job, uint32_t bits, struct error *err)
 {
@@ -292,7 +406,6 @@ int request_exec(struct request *rq, struct error *err)
 {
 	struct wire_reader *in = &rq->msg.reader;
 	auto_free char *lxcpath = wire_get_str(in);
-	struct lxc_container *c = NULL;
 	struct job job = {0}; /* freed by the end of the process */
 	uint32_t bits;
 	int r;
@@ -315,8 +428,5 @@ int request_exec(struct request *rq, struct error *err)
 	r = place_stdio(rq, &job, bits, err);
 	if (r < 0)
 		return r;
-	r = open_container(&job, lxcpath, &c, err);
-	if (r < 0)
-		return r;
-	return attach(rq, &job, c, err);
+	return attach_running(rq, &job, lxcpath, err);
 }

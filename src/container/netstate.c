@@ -14,6 +14,9 @@
 #include "base/jsonw.h"
 #include "container/container.h"
 
+/* The kernel aligns messages and attributes; its macros lose sight of that by a cast through char *. */
+#pragma GCC diagnostic ignored "-Wcast-align"
+
 #define LINKS_MAX 4096
 #define NETLINK_BUFFER (32 * 1024)
 

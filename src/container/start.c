@@ -11,10 +11,11 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "container/container.h"
+#include "container/join.h"
 
 #define ITEMS_MAX 4096u
 
-static int configure(struct lxc_container *c, struct wire_reader *r, struct error *err)
+static int configure(struct lxc_container *c, struct wire_reader *r, struct join_note *note, struct error *err)
 {
 	uint32_t count = wire_get_u32(r);
 
@@ -30,6 +31,7 @@ static int configure(struct lxc_container *c, struct wire_reader *r, struct erro
 			error_set(err, 400, "Set liblxc's \"%s\" to \"%s\": liblxc refused it", key, value);
 			return -err->errnum;
 		}
+		join_note_item(note, key, value);
 	}
 	return wire_done(r) ? 0 : request_malformed(err);
 }
@@ -121,6 +123,7 @@ int request_start(struct request *rq, struct error *err)
 	auto_free char *name = wire_get_str(in);
 	auto_free char *conf_path = wire_get_str(in);
 	auto_free char *log_path = wire_get_str(in);
+	struct join_note note = JOIN_NOTE_INIT; /* freed by the end of the process */
 	struct lxc_container *c;
 	int r;
 
@@ -135,12 +138,15 @@ int request_start(struct request *rq, struct error *err)
 		return -EEXIST;
 	}
 	c->clear_config(c);
-	r = configure(c, in, err);
+	r = configure(c, in, &note, err);
 	if (r < 0)
 		return r;
 	wire_message_done(&rq->msg);
+	join_note_remove(conf_path);
+	filter_copy_expect();
 	r = run(c, conf_path, log_path, err);
 	if (r < 0)
 		return r;
+	join_note_save(&note, name, c->init_pid(c), conf_path);
 	return request_reply_process(rq, c, err);
 }
