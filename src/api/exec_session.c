@@ -36,7 +36,7 @@ struct exec_session {
 	struct mutex lock;
 	struct cond changed;
 	struct slot slots[SLOTS] GUARDED_BY(lock);
-	bool over GUARDED_BY(lock);	       /* nothing may connect any more */
+	bool over GUARDED_BY(lock);                /* nothing may connect any more */
 	struct container_exec *x GUARDED_BY(lock); /* while the command runs */
 
 	/* the loop's thread only */
@@ -53,7 +53,7 @@ struct socket_ref {
 	int slot;
 };
 
-struct exec_session *exec_session_new(struct loop *l, bool interactive)
+struct exec_session *exec_session_new(struct loop *l, bool interactive) UNSHARED
 {
 	struct exec_session *s = xnew(struct exec_session);
 
@@ -77,7 +77,7 @@ static struct exec_session *session_ref(struct exec_session *s)
 	return s;
 }
 
-void exec_session_unref(struct exec_session *s)
+void exec_session_unref(struct exec_session *s) UNSHARED
 {
 	if (!s || --s->refs > 0)
 		return;
@@ -98,9 +98,11 @@ void exec_session_unref(struct exec_session *s)
 void exec_session_render_fds(struct exec_session *s, struct jsonw *w)
 {
 	jsonw_object_begin(w);
+	mutex_lock(&s->lock);
 	for (int k = 0; k < SLOTS; k++)
 		if (s->slots[k].secret)
 			jsonw_kv_str(w, slot_names[k], s->slots[k].secret);
+	mutex_unlock(&s->lock);
 	jsonw_object_end(w);
 }
 
@@ -123,8 +125,8 @@ static void on_closed(struct ws *ws UNUSED, void *arg)
 
 	s->ws[ref->slot] = NULL;
 	/* whoever watches the command is gone: control if there was one, else who reads its output */
-	if (s->running && (ref->slot == SLOT_CONTROL ||
-			   (!s->control_seen && ref->slot == (s->interactive ? SLOT_0 : SLOT_1))))
+	if (s->running &&
+	    (ref->slot == SLOT_CONTROL || (!s->control_seen && ref->slot == (s->interactive ? SLOT_0 : SLOT_1))))
 		kill_command(s);
 	exec_session_unref(s);
 	free(ref);

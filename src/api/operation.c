@@ -73,7 +73,7 @@ struct operations *operations_new(struct loop *l, struct events *e)
 	return ops;
 }
 
-void operations_free(struct operations *ops)
+void operations_free(struct operations *ops) UNSHARED
 {
 	if (!ops)
 		return;
@@ -87,7 +87,7 @@ void operations_free(struct operations *ops)
 	free(ops);
 }
 
-struct operation *operation_new(struct operations *ops, const struct operation_spec *spec)
+struct operation *operation_new(struct operations *ops, const struct operation_spec *spec) UNSHARED
 {
 	struct operation *op = xnew(struct operation);
 
@@ -112,7 +112,7 @@ struct operation *operation_ref(struct operation *op)
 	return op;
 }
 
-void operation_unref(struct operation *op)
+void operation_unref(struct operation *op) UNSHARED
 {
 	if (!op || --op->refs > 0)
 		return;

@@ -46,7 +46,7 @@ struct loop {
 	bool stop GUARDED_BY(lock);
 };
 
-int loop_new(struct loop **ret, struct error *err)
+int loop_new(struct loop **ret, struct error *err) UNSHARED
 {
 	struct loop *l = xnew(struct loop);
 	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};

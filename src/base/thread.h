@@ -12,9 +12,13 @@
 #else
 #define TSA(x)
 #endif
-#define GUARDED_BY(m) TSA(guarded_by(m))
+/* On a struct's field: which lock protects it. In C clang cannot name a sibling field, so it checks only that some lock
+ * is held. */
+#define GUARDED_BY(m) TSA(guarded_var)
 #define REQUIRES(m) TSA(requires_capability(m))
 #define EXCLUDES(m) TSA(locks_excluded(m))
+/* On the functions that make, or free, an object which no other thread can see (yet, or any more). */
+#define UNSHARED TSA(no_thread_safety_analysis)
 
 struct TSA(capability("mutex")) mutex {
 	pthread_mutex_t m;
@@ -25,10 +29,18 @@ struct TSA(capability("mutex")) mutex {
 		PTHREAD_MUTEX_INITIALIZER \
 	}
 
+/* A lock does not nest on itself. mutex_done() wants it free. */
 void mutex_init(struct mutex *m);
 void mutex_done(struct mutex *m);
+/* Wait for the lock, without limit; give it back. */
 void mutex_lock(struct mutex *m) TSA(acquire_capability(*m));
 void mutex_unlock(struct mutex *m) TSA(release_capability(*m));
+
+/* Tells the analysis that the caller's lock is this one too, reached by another pointer. */
+static inline void mutex_is_held(const struct mutex *m) TSA(assert_capability(*m))
+{
+	(void)m;
+}
 
 struct cond {
 	pthread_cond_t c;

@@ -8,7 +8,7 @@
 #include "db/db_internal.h"
 #include "db/schema.h"
 
-static int sql_error(struct db *db, int code, const char *what, struct error *err)
+static int sql_error(struct db *db, int code, const char *what, struct error *err) REQUIRES(db->lock)
 {
 	const char *text = db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code);
 
@@ -31,7 +31,7 @@ static int sql_error(struct db *db, int code, const char *what, struct error *er
 	}
 }
 
-static int exec(struct db *db, const char *sql, const char *what, struct error *err)
+static int exec(struct db *db, const char *sql, const char *what, struct error *err) REQUIRES(db->lock)
 {
 	int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
 
@@ -212,7 +212,7 @@ static int check_row(sqlite3_stmt *row, void *arg, struct error *err)
 }
 
 /* Brings the schema up to date; each step is one transaction, so a crash leaves the old or the new one. */
-static int migrate(struct db *db, int64_t version, struct error *err)
+static int migrate(struct db *db, int64_t version, struct error *err) UNSHARED
 {
 	for (; version < schema_version(); version++) {
 		auto_free char *sql = xasprintf("BEGIN IMMEDIATE;%s;PRAGMA user_version=%lld;COMMIT",
@@ -227,14 +227,15 @@ static int migrate(struct db *db, int64_t version, struct error *err)
 	return 0;
 }
 
-static int setup(struct db *db, struct error *err)
+static int setup(struct db *db, struct error *err) UNSHARED
 {
 	int64_t version = 0;
 	int r;
 
 	/* FULL: what was acknowledged survives a power cut, not just a crash of ours */
-	r = exec(db, "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA foreign_keys=ON;"
-		     "PRAGMA cache_size=-256;PRAGMA temp_store=MEMORY;PRAGMA locking_mode=EXCLUSIVE",
+	r = exec(db,
+		 "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA foreign_keys=ON;"
+		 "PRAGMA cache_size=-256;PRAGMA temp_store=MEMORY;PRAGMA locking_mode=EXCLUSIVE",
 		 "Open database", err);
 	if (r == 0)
 		r = db_select(db, err, "PRAGMA quick_check(1)", check_row, db);
@@ -248,7 +249,7 @@ static int setup(struct db *db, struct error *err)
 	return migrate(db, version, err);
 }
 
-int db_open(const char *path, struct db **ret, struct error *err)
+int db_open(const char *path, struct db **ret, struct error *err) UNSHARED
 {
 	struct db *db = xnew(struct db);
 	int code, r;
@@ -267,7 +268,7 @@ int db_open(const char *path, struct db **ret, struct error *err)
 	return 0;
 }
 
-void db_free(struct db *db)
+void db_free(struct db *db) UNSHARED
 {
 	if (!db)
 		return;
@@ -279,6 +280,7 @@ void db_free(struct db *db)
 	free(db);
 }
 
+/* The lock stays taken: see the header. */
 void db_checkpoint(struct db *db) TSA(no_thread_safety_analysis)
 {
 	mutex_lock(&db->lock);

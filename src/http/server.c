@@ -46,7 +46,6 @@ static enum http_method method_parse(const char *name)
 	return HTTP_METHOD_INVALID;
 }
 
-
 const char *http_header(const struct http_request *req, const char *name)
 {
 	return MHD_lookup_connection_value(req->library, MHD_HEADER_KIND, name);
@@ -302,7 +301,7 @@ static size_t keep_escaped(void *cls UNUSED, struct MHD_Connection *c UNUSED, ch
 	return strlen(s);
 }
 
-static void library_log(void *cls UNUSED, const char *fmt, va_list ap)
+static PRINTF_LIKE(2, 0) void library_log(void *cls UNUSED, const char *fmt, va_list ap)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 
@@ -317,14 +316,14 @@ int http_server_start(int fd, const struct http_handlers *handlers, struct http_
 	struct http_server *s = xnew(struct http_server);
 
 	s->handlers = *handlers;
-	s->daemon = MHD_start_daemon(
-		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC |
-			MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
-		0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_THREAD_STACK_SIZE,
-		(size_t)STACK_BYTES, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-		MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-		MHD_OPTION_END);
+	s->daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+					     MHD_USE_ITC | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
+				     0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL,
+				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+				     (unsigned)CONNECTIONS_MAX, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+				     MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+				     on_completed, NULL, MHD_OPTION_END);
 	if (!s->daemon) {
 		free(s);
 		fd_close(fd);

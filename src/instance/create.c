@@ -372,7 +372,8 @@ static int rename_busy(struct instance *i, const char *name, struct error *err)
 	}
 	if (r < 0) {
 		if (db_instance_set_phase(db, i->row.id, DB_READY, NULL, &undo) < 0)
-			log_error("failed rename is undone at the next start", LOG_STR("instance", old_volume), LOG_ERR(&undo));
+			log_error("failed rename is undone at the next start", LOG_STR("instance", old_volume),
+				  LOG_ERR(&undo));
 		return r;
 	}
 	set_name(i, name);
