@@ -213,7 +213,8 @@ static int pool_supports_idmap(struct start *s, struct error *err)
 	mutex_unlock(&all->lock);
 	if (known >= 0)
 		return known;
-	known = storage_idmap_supported(s->pool.path, err);
+	/* for tests, and for hosts whose kernel has it but badly */
+	known = getenv("LXD_IDMAPPED_MOUNTS_DISABLE") ? 0 : storage_idmap_supported(s->pool.path, err);
 	if (known < 0)
 		return known;
 	mutex_lock(&all->lock);

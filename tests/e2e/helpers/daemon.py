@@ -79,7 +79,7 @@ class Daemon:
     def env(self, **more):
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.root), "LANG": "C.UTF-8", "TERM": "xterm",
                 "LXD_DIR": str(self.dir), "LXD_CONF": str(self.root / "client"),
-                **{k: v for k, v in os.environ.items() if k.startswith(("ASAN_", "UBSAN_", "LSAN_"))}, **more}
+                **{k: v for k, v in os.environ.items() if k.startswith(("ASAN_", "UBSAN_", "LSAN_", "LXD_IDMAPPED_"))}, **more}
 
     # Content
 
