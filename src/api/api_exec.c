@@ -47,7 +47,7 @@ struct exec_job {
 	char *name;
 	struct instance *instance;
 	struct exec_body body;
-	struct strmap env; /* complete */
+	struct strmap env;            /* complete */
 	struct exec_session *session; /* NULL: no websockets */
 	int64_t host_uid, host_gid;   /* who owns our pipes, so that /dev/stdout can be opened inside */
 };
@@ -303,15 +303,19 @@ static int check_body(const struct exec_body *b, struct error *err)
 		return error_set(err, 400, "Invalid terminal size");
 	for (size_t k = 0; k < b->environment.len; k++)
 		if (!*b->environment.items[k].key || strchr(b->environment.items[k].key, '='))
-			return error_set(err, 400, "Invalid environment variable name \"%s\"", b->environment.items[k].key);
+			return error_set(err, 400, "Invalid environment variable name \"%s\"",
+					 b->environment.items[k].key);
 	return 0;
 }
 
 static int post_exec(struct api_call *c, struct error *err)
 {
 	struct exec_job *j = xnew(struct exec_job);
-	struct operation_spec spec = {.description = "Executing command", .project = c->project, .run = exec_run,
-				      .arg_free = job_free, .arg = j};
+	struct operation_spec spec = {.description = "Executing command",
+				      .project = c->project,
+				      .run = exec_run,
+				      .arg_free = job_free,
+				      .arg = j};
 	auto_free char *url = NULL;
 	auto_free char *alias = NULL;
 	enum container_state state = CONTAINER_STOPPED;
@@ -353,7 +357,11 @@ static int post_exec(struct api_call *c, struct error *err)
 }
 
 const struct api_route api_exec_routes[] = {
-	{.path = "/1.0/instances/{name}/exec", .method = HTTP_POST, .perm = PERM_INSTANCE_USE, .handler = post_exec,
-	 .body = exec_fields, .doc = "Run a command in a running instance"},
+	{.path = "/1.0/instances/{name}/exec",
+	 .method = HTTP_POST,
+	 .perm = PERM_INSTANCE_USE,
+	 .handler = post_exec,
+	 .body = exec_fields,
+	 .doc = "Run a command in a running instance"},
 	{0},
 };

@@ -258,8 +258,8 @@ static int delete_run(struct operation *op UNUSED, void *arg, struct error *err)
 static int delete_image(struct api_call *c, struct error *err)
 {
 	CLEANUP(db_image_done) struct db_image img = {0};
-	struct operation_spec spec = {.description = "Deleting image", .project = c->project, .run = delete_run,
-				      .arg_free = delete_job_free};
+	struct operation_spec spec = {
+		.description = "Deleting image", .project = c->project, .run = delete_run, .arg_free = delete_job_free};
 	auto_free char *url = NULL;
 	struct delete_job *j;
 	struct operation *op;
@@ -268,8 +268,8 @@ static int delete_image(struct api_call *c, struct error *err)
 	if (r < 0)
 		return r;
 	j = xnew(struct delete_job);
-	*j = (struct delete_job){.api = c->api, .id = c->id, .project = xstrdup(c->project),
-				 .fingerprint = xstrdup(img.fingerprint)};
+	*j = (struct delete_job){
+		.api = c->api, .id = c->id, .project = xstrdup(c->project), .fingerprint = xstrdup(img.fingerprint)};
 	spec.arg = j;
 	op = operation_new(c->api->operations, &spec);
 	url = xasprintf("/1.0/images/%s", img.fingerprint);
@@ -316,7 +316,8 @@ static int export_split(struct api_call *c, const struct db_image *img, struct e
 	auto_free char *tail = xasprintf("--%s--\r\n", boundary);
 	auto_free char *dir = xasprintf("%s/images", c->api->lxd_dir);
 	auto_close int meta = image_file_open(c->api->images, img->fingerprint, IMAGE_PART_META, err);
-	auto_close int rootfs = meta < 0 ? -EBADF : image_file_open(c->api->images, img->fingerprint, IMAGE_PART_ROOTFS, err);
+	auto_close int rootfs = meta < 0 ? -EBADF
+					 : image_file_open(c->api->images, img->fingerprint, IMAGE_PART_ROOTFS, err);
 	auto_close int out = -EBADF;
 	int r;
 
@@ -536,8 +537,8 @@ static int post_json(struct api_call *c, struct error *err)
 
 static int post_image(struct api_call *c, struct error *err)
 {
-	struct operation_spec spec = {.description = "Downloading image", .project = c->project, .run = upload_run,
-				      .arg_free = upload_free};
+	struct operation_spec spec = {
+		.description = "Downloading image", .project = c->project, .run = upload_run, .arg_free = upload_free};
 	struct upload *u = c->upload;
 	int r = 0;
 
@@ -593,8 +594,11 @@ static void view_locked(struct store *s, const struct db_alias *a, struct alias_
 {
 	const struct db_image *img = store_image_by_id_locked(s, a->image_id);
 
-	v->row = (struct db_alias){.id = a->id, .image_id = a->image_id, .project = xstrdup(a->project),
-				   .name = xstrdup(a->name), .description = xstrdup(a->description)};
+	v->row = (struct db_alias){.id = a->id,
+				   .image_id = a->image_id,
+				   .project = xstrdup(a->project),
+				   .name = xstrdup(a->name),
+				   .description = xstrdup(a->description)};
 	v->target = xstrdup(img ? img->fingerprint : "");
 	v->type = xstrdup(img ? img->type : "container");
 }
@@ -808,33 +812,85 @@ static int delete_alias(struct api_call *c, struct error *err)
 }
 
 const struct api_route api_image_routes[] = {
-	{.path = "/1.0/images", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .flags = API_ANY_PROJECT,
-	 .handler = list_images, .doc = "Images; ?filter="},
-	{.path = "/1.0/images", .method = HTTP_POST, .perm = PERM_IMAGE_EDIT, .handler = post_image, .begin = begin_post,
-	 .upload_free = upload_free, .doc = "Upload an image: a tarball, or multipart metadata and rootfs"},
-	{.path = "/1.0/images/aliases", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .flags = API_ANY_PROJECT,
-	 .handler = list_aliases, .doc = "Image aliases"},
-	{.path = "/1.0/images/aliases", .method = HTTP_POST, .perm = PERM_IMAGE_EDIT, .handler = post_alias,
-	 .body = alias_fields, .doc = "Create an alias"},
-	{.path = "/1.0/images/aliases/{name...}", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .handler = get_alias,
+	{.path = "/1.0/images",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .flags = API_ANY_PROJECT,
+	 .handler = list_images,
+	 .doc = "Images; ?filter="},
+	{.path = "/1.0/images",
+	 .method = HTTP_POST,
+	 .perm = PERM_IMAGE_EDIT,
+	 .handler = post_image,
+	 .begin = begin_post,
+	 .upload_free = upload_free,
+	 .doc = "Upload an image: a tarball, or multipart metadata and rootfs"},
+	{.path = "/1.0/images/aliases",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .flags = API_ANY_PROJECT,
+	 .handler = list_aliases,
+	 .doc = "Image aliases"},
+	{.path = "/1.0/images/aliases",
+	 .method = HTTP_POST,
+	 .perm = PERM_IMAGE_EDIT,
+	 .handler = post_alias,
+	 .body = alias_fields,
+	 .doc = "Create an alias"},
+	{.path = "/1.0/images/aliases/{name...}",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .handler = get_alias,
 	 .doc = "One alias"},
-	{.path = "/1.0/images/aliases/{name...}", .method = HTTP_PUT, .perm = PERM_IMAGE_EDIT, .handler = put_alias,
-	 .body = alias_fields, .doc = "Replace an alias"},
-	{.path = "/1.0/images/aliases/{name...}", .method = HTTP_PATCH, .perm = PERM_IMAGE_EDIT, .handler = patch_alias,
-	 .body = alias_fields, .doc = "Change an alias"},
-	{.path = "/1.0/images/aliases/{name...}", .method = HTTP_POST, .perm = PERM_IMAGE_EDIT,
-	 .handler = rename_alias, .body = alias_fields, .doc = "Rename an alias"},
-	{.path = "/1.0/images/aliases/{name...}", .method = HTTP_DELETE, .perm = PERM_IMAGE_EDIT,
-	 .handler = delete_alias, .doc = "Delete an alias"},
-	{.path = "/1.0/images/{fingerprint}", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .handler = get_image,
+	{.path = "/1.0/images/aliases/{name...}",
+	 .method = HTTP_PUT,
+	 .perm = PERM_IMAGE_EDIT,
+	 .handler = put_alias,
+	 .body = alias_fields,
+	 .doc = "Replace an alias"},
+	{.path = "/1.0/images/aliases/{name...}",
+	 .method = HTTP_PATCH,
+	 .perm = PERM_IMAGE_EDIT,
+	 .handler = patch_alias,
+	 .body = alias_fields,
+	 .doc = "Change an alias"},
+	{.path = "/1.0/images/aliases/{name...}",
+	 .method = HTTP_POST,
+	 .perm = PERM_IMAGE_EDIT,
+	 .handler = rename_alias,
+	 .body = alias_fields,
+	 .doc = "Rename an alias"},
+	{.path = "/1.0/images/aliases/{name...}",
+	 .method = HTTP_DELETE,
+	 .perm = PERM_IMAGE_EDIT,
+	 .handler = delete_alias,
+	 .doc = "Delete an alias"},
+	{.path = "/1.0/images/{fingerprint}",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .handler = get_image,
 	 .doc = "One image, by a prefix of its fingerprint"},
-	{.path = "/1.0/images/{fingerprint}", .method = HTTP_PUT, .perm = PERM_IMAGE_EDIT, .handler = put_image,
-	 .body = image_fields, .doc = "Replace an image's properties"},
-	{.path = "/1.0/images/{fingerprint}", .method = HTTP_PATCH, .perm = PERM_IMAGE_EDIT, .handler = patch_image,
-	 .body = image_fields, .doc = "Change an image's properties"},
-	{.path = "/1.0/images/{fingerprint}", .method = HTTP_DELETE, .perm = PERM_IMAGE_EDIT, .handler = delete_image,
+	{.path = "/1.0/images/{fingerprint}",
+	 .method = HTTP_PUT,
+	 .perm = PERM_IMAGE_EDIT,
+	 .handler = put_image,
+	 .body = image_fields,
+	 .doc = "Replace an image's properties"},
+	{.path = "/1.0/images/{fingerprint}",
+	 .method = HTTP_PATCH,
+	 .perm = PERM_IMAGE_EDIT,
+	 .handler = patch_image,
+	 .body = image_fields,
+	 .doc = "Change an image's properties"},
+	{.path = "/1.0/images/{fingerprint}",
+	 .method = HTTP_DELETE,
+	 .perm = PERM_IMAGE_EDIT,
+	 .handler = delete_image,
 	 .doc = "Delete an image"},
-	{.path = "/1.0/images/{fingerprint}/export", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW,
-	 .handler = export_image, .doc = "The image's files as uploaded"},
+	{.path = "/1.0/images/{fingerprint}/export",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .handler = export_image,
+	 .doc = "The image's files as uploaded"},
 	{0},
 };

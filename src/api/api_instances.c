@@ -30,7 +30,7 @@ static int list_instances(struct api_call *c, struct error *err)
 	const char *type = http_query(c->req, "instance-type");
 	bool all = parse_bool_or(http_query(c->req, "all-projects"), false);
 	unsigned recursion = api_recursion(c);
-	enum instance_list_form form = recursion == 0	? INSTANCE_LIST_NAMES
+	enum instance_list_form form = recursion == 0   ? INSTANCE_LIST_NAMES
 				       : recursion == 1 ? INSTANCE_LIST_OBJECTS
 							: INSTANCE_LIST_FULL;
 	struct strbuf b = STRBUF_INIT;
@@ -158,12 +158,13 @@ static void job_event(struct job *j, const char *name, const char *action)
 	api_lifecycle_as(j->api, j->project, &j->id, action, url);
 }
 
-/* Answer with an operation that runs @run on the job. State changes name the instance only, others the container too. */
+/* Answer with an operation that runs @run on the job. State changes name the instance only, others the container too.
+ */
 static void start_job(struct api_call *c, struct job *j, const char *description,
 		      int (*run)(struct operation *, void *, struct error *))
 {
-	struct operation_spec spec = {.description = description, .project = c->project, .run = run,
-				      .arg_free = job_free, .arg = j};
+	struct operation_spec spec = {
+		.description = description, .project = c->project, .run = run, .arg_free = job_free, .arg = j};
 	struct operation *op = operation_new(c->api->operations, &spec);
 	auto_free char *url = xasprintf("/1.0/instances/%s", j->name);
 	auto_free char *alias = xasprintf("/1.0/containers/%s", j->name);
@@ -371,8 +372,9 @@ static int check_post(struct api_call *c, struct post_body *body, struct error *
 		body->name = instance_name_random();
 	}
 	if (streq(c->prefix, "virtual-machines") || (body->type && streq(body->type, "virtual-machine")))
-		return error_set(err, 400,
-				 "Instance type \"virtual-machine\" is not supported on this server: only containers are");
+		return error_set(
+			err, 400,
+			"Instance type \"virtual-machine\" is not supported on this server: only containers are");
 	if (!str_is_empty(body->type) && !streq(body->type, "container"))
 		return error_set(err, 400, "Invalid instance type \"%s\"", body->type);
 	if (!str_is_empty(body->instance_type))
@@ -577,8 +579,9 @@ static int rename_instance(struct api_call *c, struct error *err)
 	if (r == 0)
 		r = api_decode(c, rename_fields, &body, NULL, err);
 	if (r == 0 && (body.migration || !str_is_empty(body.pool) || !str_is_empty(body.project)))
-		r = error_set(err, 400, "Moving instances to another pool, project or server is not supported by this "
-					"server yet");
+		r = error_set(err, 400,
+			      "Moving instances to another pool, project or server is not supported by this "
+			      "server yet");
 	if (r == 0)
 		r = name_check_instance(body.name ? body.name : "", err);
 	if (r == 0 && instance_find(c->api->instances, c->project, body.name, &other, &absent) == 0)
@@ -928,31 +931,77 @@ static int delete_log(struct api_call *c, struct error *err)
 }
 
 const struct api_route api_instance_routes[] = {
-	{.path = "/1.0/instances", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .flags = API_ANY_PROJECT,
-	 .handler = list_instances, .doc = "Instances; ?recursion=, ?filter="},
-	{.path = "/1.0/instances", .method = HTTP_POST, .perm = PERM_INSTANCE_EDIT, .handler = post_instance,
-	 .body = post_fields, .doc = "Create an instance from an image, as a copy, or empty"},
-	{.path = "/1.0/instances", .method = HTTP_PUT, .perm = PERM_INSTANCE_USE, .handler = put_instances,
-	 .body = state_fields, .doc = "Change the state of all instances of the project"},
-	{.path = "/1.0/instances/{name}", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .handler = get_instance,
+	{.path = "/1.0/instances",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .flags = API_ANY_PROJECT,
+	 .handler = list_instances,
+	 .doc = "Instances; ?recursion=, ?filter="},
+	{.path = "/1.0/instances",
+	 .method = HTTP_POST,
+	 .perm = PERM_INSTANCE_EDIT,
+	 .handler = post_instance,
+	 .body = post_fields,
+	 .doc = "Create an instance from an image, as a copy, or empty"},
+	{.path = "/1.0/instances",
+	 .method = HTTP_PUT,
+	 .perm = PERM_INSTANCE_USE,
+	 .handler = put_instances,
+	 .body = state_fields,
+	 .doc = "Change the state of all instances of the project"},
+	{.path = "/1.0/instances/{name}",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .handler = get_instance,
 	 .doc = "One instance; ?recursion=1 with its state"},
-	{.path = "/1.0/instances/{name}", .method = HTTP_PUT, .perm = PERM_INSTANCE_EDIT, .handler = put_instance,
-	 .body = put_fields, .doc = "Replace an instance's configuration"},
-	{.path = "/1.0/instances/{name}", .method = HTTP_PATCH, .perm = PERM_INSTANCE_EDIT, .handler = patch_instance,
-	 .body = put_fields, .doc = "Change an instance's configuration"},
-	{.path = "/1.0/instances/{name}", .method = HTTP_POST, .perm = PERM_INSTANCE_EDIT, .handler = rename_instance,
-	 .body = rename_fields, .doc = "Rename an instance"},
-	{.path = "/1.0/instances/{name}", .method = HTTP_DELETE, .perm = PERM_INSTANCE_EDIT,
-	 .handler = delete_instance, .doc = "Delete a stopped instance"},
-	{.path = "/1.0/instances/{name}/state", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .handler = get_state,
+	{.path = "/1.0/instances/{name}",
+	 .method = HTTP_PUT,
+	 .perm = PERM_INSTANCE_EDIT,
+	 .handler = put_instance,
+	 .body = put_fields,
+	 .doc = "Replace an instance's configuration"},
+	{.path = "/1.0/instances/{name}",
+	 .method = HTTP_PATCH,
+	 .perm = PERM_INSTANCE_EDIT,
+	 .handler = patch_instance,
+	 .body = put_fields,
+	 .doc = "Change an instance's configuration"},
+	{.path = "/1.0/instances/{name}",
+	 .method = HTTP_POST,
+	 .perm = PERM_INSTANCE_EDIT,
+	 .handler = rename_instance,
+	 .body = rename_fields,
+	 .doc = "Rename an instance"},
+	{.path = "/1.0/instances/{name}",
+	 .method = HTTP_DELETE,
+	 .perm = PERM_INSTANCE_EDIT,
+	 .handler = delete_instance,
+	 .doc = "Delete a stopped instance"},
+	{.path = "/1.0/instances/{name}/state",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .handler = get_state,
 	 .doc = "What an instance uses now"},
-	{.path = "/1.0/instances/{name}/state", .method = HTTP_PUT, .perm = PERM_INSTANCE_USE, .handler = put_state,
-	 .body = state_fields, .doc = "Start, stop, restart, freeze or unfreeze"},
-	{.path = "/1.0/instances/{name}/logs", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .handler = list_logs,
+	{.path = "/1.0/instances/{name}/state",
+	 .method = HTTP_PUT,
+	 .perm = PERM_INSTANCE_USE,
+	 .handler = put_state,
+	 .body = state_fields,
+	 .doc = "Start, stop, restart, freeze or unfreeze"},
+	{.path = "/1.0/instances/{name}/logs",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .handler = list_logs,
 	 .doc = "Log files"},
-	{.path = "/1.0/instances/{name}/logs/{file}", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW,
-	 .handler = get_log, .doc = "One log file"},
-	{.path = "/1.0/instances/{name}/logs/{file}", .method = HTTP_DELETE, .perm = PERM_INSTANCE_USE,
-	 .handler = delete_log, .doc = "Remove the record of an exec"},
+	{.path = "/1.0/instances/{name}/logs/{file}",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .handler = get_log,
+	 .doc = "One log file"},
+	{.path = "/1.0/instances/{name}/logs/{file}",
+	 .method = HTTP_DELETE,
+	 .perm = PERM_INSTANCE_USE,
+	 .handler = delete_log,
+	 .doc = "Remove the record of an exec"},
 	{0},
 };

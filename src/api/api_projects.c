@@ -25,7 +25,8 @@ static void write_used_by(struct api_call *c, struct jsonw *w)
 	mutex_unlock(&s->lock);
 	jsonw_key(w, "used_by");
 	jsonw_array_begin(w);
-	if (instances_render(c->api->instances, "default", INSTANCE_LIST_NAMES, "instances", NULL, NULL, &lw, &err) == 0 &&
+	if (instances_render(c->api->instances, "default", INSTANCE_LIST_NAMES, "instances", NULL, NULL, &lw, &err) ==
+		    0 &&
 	    list.len > 2)
 		jsonw_raw(w, list.data + 1, list.len - 2);
 	for (size_t k = 0; k < urls.len; k++)
@@ -122,19 +123,46 @@ static int delete_project(struct api_call *c, struct error *err)
 }
 
 const struct api_route api_project_routes[] = {
-	{.path = "/1.0/projects", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .flags = API_ANY_PROJECT,
-	 .handler = list_projects, .doc = "Projects"},
-	{.path = "/1.0/projects", .method = HTTP_POST, .perm = PERM_SERVER_EDIT, .handler = post_project,
+	{.path = "/1.0/projects",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .flags = API_ANY_PROJECT,
+	 .handler = list_projects,
+	 .doc = "Projects"},
+	{.path = "/1.0/projects",
+	 .method = HTTP_POST,
+	 .perm = PERM_SERVER_EDIT,
+	 .handler = post_project,
 	 .doc = "Create a project (refused for now)"},
-	{.path = "/1.0/projects/{name}", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .flags = API_ANY_PROJECT,
-	 .handler = get_project, .doc = "One project"},
-	{.path = "/1.0/projects/{name}", .method = HTTP_PUT, .perm = PERM_SERVER_EDIT, .flags = API_ANY_PROJECT,
-	 .handler = change_project, .doc = "Replace a project's configuration (refused for now)"},
-	{.path = "/1.0/projects/{name}", .method = HTTP_PATCH, .perm = PERM_SERVER_EDIT, .flags = API_ANY_PROJECT,
-	 .handler = change_project, .doc = "Change a project's configuration (refused for now)"},
-	{.path = "/1.0/projects/{name}", .method = HTTP_POST, .perm = PERM_SERVER_EDIT, .flags = API_ANY_PROJECT,
-	 .handler = rename_project, .doc = "Rename a project"},
-	{.path = "/1.0/projects/{name}", .method = HTTP_DELETE, .perm = PERM_SERVER_EDIT, .flags = API_ANY_PROJECT,
-	 .handler = delete_project, .doc = "Delete a project"},
+	{.path = "/1.0/projects/{name}",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .flags = API_ANY_PROJECT,
+	 .handler = get_project,
+	 .doc = "One project"},
+	{.path = "/1.0/projects/{name}",
+	 .method = HTTP_PUT,
+	 .perm = PERM_SERVER_EDIT,
+	 .flags = API_ANY_PROJECT,
+	 .handler = change_project,
+	 .doc = "Replace a project's configuration (refused for now)"},
+	{.path = "/1.0/projects/{name}",
+	 .method = HTTP_PATCH,
+	 .perm = PERM_SERVER_EDIT,
+	 .flags = API_ANY_PROJECT,
+	 .handler = change_project,
+	 .doc = "Change a project's configuration (refused for now)"},
+	{.path = "/1.0/projects/{name}",
+	 .method = HTTP_POST,
+	 .perm = PERM_SERVER_EDIT,
+	 .flags = API_ANY_PROJECT,
+	 .handler = rename_project,
+	 .doc = "Rename a project"},
+	{.path = "/1.0/projects/{name}",
+	 .method = HTTP_DELETE,
+	 .perm = PERM_SERVER_EDIT,
+	 .flags = API_ANY_PROJECT,
+	 .handler = delete_project,
+	 .doc = "Delete a project"},
 	{0},
 };

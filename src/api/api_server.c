@@ -49,7 +49,20 @@ static const char *const extensions[] = {
 	"operation_wait",
 	"patch",
 	"projects",
+	"resources",
+	"resources_cpu_core_die",
+	"resources_cpu_isolated",
 	"resources_cpu_socket",
+	"resources_disk_address",
+	"resources_disk_id",
+	"resources_disk_sata",
+	"resources_gpu",
+	"resources_network_usb",
+	"resources_numa",
+	"resources_pci_iommu",
+	"resources_system",
+	"resources_usb_pci",
+	"resources_v2",
 	"restrict_devlxd",
 	"security_protection_delete",
 	"server_supported_storage_drivers",
@@ -141,8 +154,9 @@ static void write_environment(struct api *api, struct jsonw *w)
 	jsonw_kv_str(w, "kernel_architecture", u.machine);
 	jsonw_kv_raw(w, "kernel_features", "{\"idmapped_mounts\":\"true\",\"seccomp_listener\":\"true\"}");
 	jsonw_kv_str(w, "kernel_version", u.release);
-	jsonw_kv_raw(w, "lxc_features", "{\"cgroup2\":\"true\",\"idmapped_mounts_v2\":\"true\",\"pidfd\":\"true\","
-					"\"seccomp_allow_deny_syntax\":\"true\"}");
+	jsonw_kv_raw(w, "lxc_features",
+		     "{\"cgroup2\":\"true\",\"idmapped_mounts_v2\":\"true\",\"pidfd\":\"true\","
+		     "\"seccomp_allow_deny_syntax\":\"true\"}");
 	write_os(w);
 	jsonw_kv_str(w, "project", "default");
 	jsonw_kv_str(w, "server", "lxd");
@@ -286,14 +300,29 @@ static int get_events(struct api_call *c, struct error *err)
 
 const struct api_route api_server_routes[] = {
 	{.path = "/", .method = HTTP_GET, .perm = PERM_ANYONE, .handler = get_root, .doc = "The API versions"},
-	{.path = "/1.0", .method = HTTP_GET, .perm = PERM_ANYONE, .handler = get_server,
+	{.path = "/1.0",
+	 .method = HTTP_GET,
+	 .perm = PERM_ANYONE,
+	 .handler = get_server,
 	 .doc = "The server's configuration and environment"},
-	{.path = "/1.0", .method = HTTP_PUT, .perm = PERM_SERVER_EDIT, .flags = API_WHILE_STOPPING,
-	 .handler = put_server, .doc = "Replace the server's configuration"},
-	{.path = "/1.0", .method = HTTP_PATCH, .perm = PERM_SERVER_EDIT, .flags = API_WHILE_STOPPING,
-	 .handler = patch_server, .doc = "Change some of the server's configuration"},
-	{.path = "/1.0/events", .method = HTTP_GET, .perm = PERM_PROJECT_VIEW, .flags = API_ANY_PROJECT,
-	 .handler = get_events, .doc = "Websocket with operation, lifecycle and logging events"},
+	{.path = "/1.0",
+	 .method = HTTP_PUT,
+	 .perm = PERM_SERVER_EDIT,
+	 .flags = API_WHILE_STOPPING,
+	 .handler = put_server,
+	 .doc = "Replace the server's configuration"},
+	{.path = "/1.0",
+	 .method = HTTP_PATCH,
+	 .perm = PERM_SERVER_EDIT,
+	 .flags = API_WHILE_STOPPING,
+	 .handler = patch_server,
+	 .doc = "Change some of the server's configuration"},
+	{.path = "/1.0/events",
+	 .method = HTTP_GET,
+	 .perm = PERM_PROJECT_VIEW,
+	 .flags = API_ANY_PROJECT,
+	 .handler = get_events,
+	 .doc = "Websocket with operation, lifecycle and logging events"},
 	{0},
 };
 
@@ -315,9 +344,16 @@ static int put_shutdown(struct api_call *c, struct error *err UNUSED)
 }
 
 const struct api_route api_internal_routes[] = {
-	{.path = "/internal/ready", .method = HTTP_GET, .perm = PERM_INTERNAL, .handler = get_ready,
+	{.path = "/internal/ready",
+	 .method = HTTP_GET,
+	 .perm = PERM_INTERNAL,
+	 .handler = get_ready,
 	 .doc = "200 once start-up is complete"},
-	{.path = "/internal/shutdown", .method = HTTP_PUT, .perm = PERM_INTERNAL, .flags = API_WHILE_STOPPING,
-	 .handler = put_shutdown, .doc = "Stop all instances, then the daemon"},
+	{.path = "/internal/shutdown",
+	 .method = HTTP_PUT,
+	 .perm = PERM_INTERNAL,
+	 .flags = API_WHILE_STOPPING,
+	 .handler = put_shutdown,
+	 .doc = "Stop all instances, then the daemon"},
 	{0},
 };

@@ -10,7 +10,7 @@
 #include "http/ws.h"
 
 #define QUEUE_MAX (4 * 1024 * 1024) /* a listener this far behind is dropped */
-#define ATTACH_MS 10000		    /* from the 101 answer until its socket must be ours */
+#define ATTACH_MS 10000             /* from the 101 answer until its socket must be ours */
 
 static const char *const type_names[] = {"operation", "lifecycle", "logging"};
 
@@ -18,8 +18,8 @@ static const char *const type_names[] = {"operation", "lifecycle", "logging"};
 struct listener {
 	struct events *events;
 	unsigned types; /* bit per event_type */
-	char *project;	/* NULL: all */
-	struct ws *ws;	/* NULL until the socket has been upgraded: events wait in early */
+	char *project;  /* NULL: all */
+	struct ws *ws;  /* NULL until the socket has been upgraded: events wait in early */
 	struct strv early;
 	struct loop_timer *attach_timer;
 	struct listener *next;
@@ -32,7 +32,7 @@ struct listener {
 
 struct events {
 	struct loop *loop;
-	struct listener *listeners;	  /* loop thread */
+	struct listener *listeners;         /* loop thread */
 	_Atomic int wanted[EVENT_TYPE_MAX]; /* listeners per type, counted before the client hears of its success */
 };
 

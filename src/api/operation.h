@@ -20,7 +20,7 @@ struct operations;
 struct operation_spec {
 	enum operation_class class;
 	const char *description; /* constant */
-	const char *project;	 /* NULL: of the server */
+	const char *project;     /* NULL: of the server */
 	/* The work, in a thread of its own; its result ends the operation. Required. */
 	int (*run)(struct operation *op, void *arg, struct error *err);
 	/* Ask the work to stop; NULL: it cannot be cancelled. Any thread. */

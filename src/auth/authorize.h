@@ -5,8 +5,8 @@
 #include <sys/types.h>
 
 enum permission {
-	PERM_INVALID,	    /* a route row without a permission: the router refuses to start */
-	PERM_ANYONE,	    /* also untrusted callers */
+	PERM_INVALID, /* a route row without a permission: the router refuses to start */
+	PERM_ANYONE,  /* also untrusted callers */
 	PERM_SERVER_VIEW,
 	PERM_SERVER_EDIT,
 	PERM_STORAGE_EDIT,
@@ -15,12 +15,12 @@ enum permission {
 	PERM_INSTANCE_USE,  /* life cycle, exec */
 	PERM_IMAGE_EDIT,
 	PERM_PROFILE_EDIT,
-	PERM_INTERNAL,	    /* the local administrator's tools only */
+	PERM_INTERNAL, /* the local administrator's tools only */
 	PERM_MAX,
 };
 
 enum identity_kind {
-	IDENTITY_NONE,	/* nobody we know */
+	IDENTITY_NONE,  /* nobody we know */
 	IDENTITY_LOCAL, /* came through the UNIX socket: root-equivalent */
 };
 

@@ -34,16 +34,19 @@ struct daemon {
 	struct http_server *http;
 	struct api api;
 	_Atomic bool force; /* of the shutdown request */
-	bool boot;	    /* see instances_autostart() */
+	bool boot;          /* see instances_autostart() */
 };
 
 /* Set before threads start, for the log sink. */
 static struct events *log_events;
 
 static const struct option long_options[] = {
-	{"group", required_argument, NULL, 'g'}, {"logfile", required_argument, NULL, 'l'},
-	{"debug", no_argument, NULL, 'd'},	 {"verbose", no_argument, NULL, 'v'},
-	{"version", no_argument, NULL, 'V'},	 {"help", no_argument, NULL, 'h'},
+	{"group", required_argument, NULL, 'g'},
+	{"logfile", required_argument, NULL, 'l'},
+	{"debug", no_argument, NULL, 'd'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"version", no_argument, NULL, 'V'},
+	{"help", no_argument, NULL, 'h'},
 	{0},
 };
 

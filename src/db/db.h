@@ -34,8 +34,8 @@ struct db_instance {
 	char *pool;    /* where its root file system is */
 	char *staging; /* uuid of its tree while creating or deleting, new name while renaming, else NULL */
 	bool ephemeral;
-	struct strmap config;	  /* without volatile.* */
-	struct strmap volatile_;  /* keys with their volatile. prefix */
+	struct strmap config;    /* without volatile.* */
+	struct strmap volatile_; /* keys with their volatile. prefix */
 	struct mapmap devices;
 	struct strv profiles;
 	int64_t created_ns;
@@ -70,7 +70,7 @@ struct db_image {
 	int64_t last_used_ns;
 	struct strmap properties;
 	struct strv profiles;
-	char *meta_ext;	  /* export extension of the (metadata) file, ".tar.xz" */
+	char *meta_ext;   /* export extension of the (metadata) file, ".tar.xz" */
 	char *rootfs_ext; /* of the .rootfs file; "" for unified */
 	char *staging;
 	enum db_phase phase;

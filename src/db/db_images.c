@@ -102,8 +102,8 @@ int db_image_update(struct db *db, const struct db_image *r, struct error *err)
 	auto_free char *properties = strmap_to_json(&r->properties);
 	auto_free char *profiles = strv_to_json(&r->profiles);
 
-	return db_run(db, err, sql, "bbbiisssii", (int)r->is_public, (int)r->auto_update, (int)r->cached,
-		      r->expires_ns, r->last_used_ns, properties, profiles, r->staging, (int64_t)r->phase, r->id);
+	return db_run(db, err, sql, "bbbiisssii", (int)r->is_public, (int)r->auto_update, (int)r->cached, r->expires_ns,
+		      r->last_used_ns, properties, profiles, r->staging, (int64_t)r->phase, r->id);
 }
 
 int db_image_delete(struct db *db, int64_t id, struct error *err)

@@ -42,4 +42,4 @@ int db_select(struct db *db, struct error *err, const char *sql,
 
 int64_t db_col_int(sqlite3_stmt *row, int col);
 const char *db_col_str(sqlite3_stmt *row, int col); /* "" for NULL; borrowed until the next row */
-char *db_col_dup(sqlite3_stmt *row, int col);	    /* NULL for NULL */
+char *db_col_dup(sqlite3_stmt *row, int col);       /* NULL for NULL */

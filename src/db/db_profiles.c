@@ -44,8 +44,7 @@ int db_profiles_load(struct db *db, void (*fn)(struct db_profile *row, void *arg
 {
 	struct load l = {.fn = fn, .arg = arg};
 
-	return db_select(db, err,
-			 "SELECT id, project, name, description, config, devices FROM profiles ORDER BY name",
+	return db_select(db, err, "SELECT id, project, name, description, config, devices FROM profiles ORDER BY name",
 			 load_row, &l);
 }
 

@@ -55,72 +55,72 @@ static void alias_copy(struct db_alias *to, const struct db_alias *from)
  * The four lists are alike: rows behind pointers, found by id, added at the end, replaced whole. @kind is pool,
  * profile, image or alias; the macros give each its typed helpers.
  */
-#define DEFINE_LIST(kind, kinds)                                                                                   \
-	static void kind##_append(struct store *s, const struct db_##kind *row) REQUIRES(s->lock)                  \
-	{                                                                                                          \
-		struct db_##kind *copy = xnew(struct db_##kind);                                                   \
-                                                                                                                   \
-		kind##_copy(copy, row);                                                                            \
-		s->kinds = xreallocarray(s->kinds, s->n_##kinds + 1, sizeof(*s->kinds));                           \
-		s->kinds[s->n_##kinds++] = copy;                                                                   \
-	}                                                                                                          \
-                                                                                                                   \
-	static void kind##_replace(struct store *s, const struct db_##kind *row) REQUIRES(s->lock)                 \
-	{                                                                                                          \
-		for (size_t i = 0; i < s->n_##kinds; i++) {                                                        \
-			if (s->kinds[i]->id == row->id) {                                                          \
-				db_##kind##_done(s->kinds[i]);                                                     \
-				kind##_copy(s->kinds[i], row);                                                     \
-			}                                                                                          \
-		}                                                                                                  \
-	}                                                                                                          \
-                                                                                                                   \
-	static void kind##_drop(struct store *s, int64_t id) REQUIRES(s->lock)                                     \
-	{                                                                                                          \
-		for (size_t i = 0; i < s->n_##kinds; i++) {                                                        \
-			if (s->kinds[i]->id != id)                                                                 \
-				continue;                                                                          \
-			db_##kind##_done(s->kinds[i]);                                                             \
-			free(s->kinds[i]);                                                                         \
-			memmove(&s->kinds[i], &s->kinds[i + 1], (s->n_##kinds - i - 1) * sizeof(*s->kinds));       \
-			s->n_##kinds--;                                                                            \
-			return;                                                                                    \
-		}                                                                                                  \
-	}                                                                                                          \
-                                                                                                                   \
-	static void kind##_loaded(struct db_##kind *row, void *arg)                                                \
-	{                                                                                                          \
-		struct store *s = arg;                                                                             \
-                                                                                                                   \
-		mutex_lock(&s->lock);                                                                              \
-		kind##_append(s, row);                                                                             \
-		mutex_unlock(&s->lock);                                                                            \
-	}                                                                                                          \
-                                                                                                                   \
-	int store_##kind##_add(struct store *s, struct db_##kind *row, struct error *err)                          \
-	{                                                                                                          \
-		int r = db_##kind##_insert(s->db, row, err);                                                       \
-                                                                                                                   \
-		if (r < 0)                                                                                         \
-			return r;                                                                                  \
-		mutex_lock(&s->lock);                                                                              \
-		kind##_append(s, row);                                                                             \
-		mutex_unlock(&s->lock);                                                                            \
-		s->generation++;                                                                           \
-		return 0;                                                                                          \
-	}                                                                                                          \
-                                                                                                                   \
-	int store_##kind##_update(struct store *s, const struct db_##kind *row, struct error *err)                 \
-	{                                                                                                          \
-		int r = db_##kind##_update(s->db, row, err);                                                       \
-                                                                                                                   \
-		if (r < 0)                                                                                         \
-			return r;                                                                                  \
-		mutex_lock(&s->lock);                                                                              \
-		kind##_replace(s, row);                                                                            \
-		mutex_unlock(&s->lock);                                                                            \
-		s->generation++;                                                                           \
-		return 0;                                                                                          \
+#define DEFINE_LIST(kind, kinds)                                                                             \
+	static void kind##_append(struct store *s, const struct db_##kind *row) REQUIRES(s->lock)            \
+	{                                                                                                    \
+		struct db_##kind *copy = xnew(struct db_##kind);                                             \
+                                                                                                             \
+		kind##_copy(copy, row);                                                                      \
+		s->kinds = xreallocarray(s->kinds, s->n_##kinds + 1, sizeof(*s->kinds));                     \
+		s->kinds[s->n_##kinds++] = copy;                                                             \
+	}                                                                                                    \
+                                                                                                             \
+	static void kind##_replace(struct store *s, const struct db_##kind *row) REQUIRES(s->lock)           \
+	{                                                                                                    \
+		for (size_t i = 0; i < s->n_##kinds; i++) {                                                  \
+			if (s->kinds[i]->id == row->id) {                                                    \
+				db_##kind##_done(s->kinds[i]);                                               \
+				kind##_copy(s->kinds[i], row);                                               \
+			}                                                                                    \
+		}                                                                                            \
+	}                                                                                                    \
+                                                                                                             \
+	static void kind##_drop(struct store *s, int64_t id) REQUIRES(s->lock)                               \
+	{                                                                                                    \
+		for (size_t i = 0; i < s->n_##kinds; i++) {                                                  \
+			if (s->kinds[i]->id != id)                                                           \
+				continue;                                                                    \
+			db_##kind##_done(s->kinds[i]);                                                       \
+			free(s->kinds[i]);                                                                   \
+			memmove(&s->kinds[i], &s->kinds[i + 1], (s->n_##kinds - i - 1) * sizeof(*s->kinds)); \
+			s->n_##kinds--;                                                                      \
+			return;                                                                              \
+		}                                                                                            \
+	}                                                                                                    \
+                                                                                                             \
+	static void kind##_loaded(struct db_##kind *row, void *arg)                                          \
+	{                                                                                                    \
+		struct store *s = arg;                                                                       \
+                                                                                                             \
+		mutex_lock(&s->lock);                                                                        \
+		kind##_append(s, row);                                                                       \
+		mutex_unlock(&s->lock);                                                                      \
+	}                                                                                                    \
+                                                                                                             \
+	int store_##kind##_add(struct store *s, struct db_##kind *row, struct error *err)                    \
+	{                                                                                                    \
+		int r = db_##kind##_insert(s->db, row, err);                                                 \
+                                                                                                             \
+		if (r < 0)                                                                                   \
+			return r;                                                                            \
+		mutex_lock(&s->lock);                                                                        \
+		kind##_append(s, row);                                                                       \
+		mutex_unlock(&s->lock);                                                                      \
+		s->generation++;                                                                             \
+		return 0;                                                                                    \
+	}                                                                                                    \
+                                                                                                             \
+	int store_##kind##_update(struct store *s, const struct db_##kind *row, struct error *err)           \
+	{                                                                                                    \
+		int r = db_##kind##_update(s->db, row, err);                                                 \
+                                                                                                             \
+		if (r < 0)                                                                                   \
+			return r;                                                                            \
+		mutex_lock(&s->lock);                                                                        \
+		kind##_replace(s, row);                                                                      \
+		mutex_unlock(&s->lock);                                                                      \
+		s->generation++;                                                                             \
+		return 0;                                                                                    \
 	}
 
 DEFINE_LIST(pool, pools)
@@ -253,8 +253,7 @@ int store_pool_dup(struct store *s, const char *name, struct db_pool *ret, struc
 	return p ? 0 : error_set(err, 404, "Storage pool not found");
 }
 
-int store_profile_dup(struct store *s, const char *project, const char *name, struct db_profile *ret,
-		      struct error *err)
+int store_profile_dup(struct store *s, const char *project, const char *name, struct db_profile *ret, struct error *err)
 {
 	const struct db_profile *p;
 

@@ -1,6 +1,7 @@
 /*
  * The database in memory: server configuration, pools, profiles, images and aliases. Reads never touch the disk;
- * every change is written first, then taken over here. Instances, which have a running side too, are kept in src/instance.
+ * every change is written first, then taken over here. Instances, which have a running side too, are kept in
+ * src/instance.
  */
 #pragma once
 

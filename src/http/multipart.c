@@ -13,9 +13,9 @@ struct http_multipart {
 	struct error err;
 };
 
-static enum MHD_Result on_piece(void *cls, enum MHD_ValueKind kind UNUSED, const char *key,
-				const char *filename UNUSED, const char *content_type UNUSED,
-				const char *transfer_encoding UNUSED, const char *data, uint64_t off, size_t size)
+static enum MHD_Result on_piece(void *cls, enum MHD_ValueKind kind UNUSED, const char *key, const char *filename UNUSED,
+				const char *content_type UNUSED, const char *transfer_encoding UNUSED, const char *data,
+				uint64_t off, size_t size)
 {
 	struct http_multipart *m = cls;
 

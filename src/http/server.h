@@ -40,12 +40,12 @@ typedef int (*http_sink_fn)(struct http_request *req, const void *data, size_t l
 struct http_request {
 	enum http_method method;
 	const char *method_name; /* as sent */
-	const char *path;	 /* as sent: percent-encoded, starts with '/' */
+	const char *path;        /* as sent: percent-encoded, starts with '/' */
 	struct http_peer peer;
 	struct strbuf body; /* unless a sink took it */
 	size_t body_max;    /* set by the begin callback; more is answered with 413 */
 	http_sink_fn sink;  /* set by the begin callback */
-	void *user;	    /* the API layer's own */
+	void *user;         /* the API layer's own */
 	void (*user_free)(void *user);
 	void *library; /* server.c */
 };

@@ -31,19 +31,19 @@ struct ws {
 	unsigned char *extra; /* bytes that came with the upgrade request */
 	size_t extra_len, extra_at;
 	bool close_wanted; /* say goodbye when the queue is empty: the library sends control frames first */
-	bool closing;	   /* close frame queued: nothing new is sent */
-	bool busy;    /* inside a callback: freeing waits */
+	bool closing;      /* close frame queued: nothing new is sent */
+	bool busy;         /* inside a callback: freeing waits */
 	bool dead;
 
 	int source_fd;
 	struct loop_source *source; /* NULL while paused */
-	char *chunk;		    /* read buffer of the source */
+	char *chunk;                /* read buffer of the source */
 	bool source_paused;
 	bool source_finishing; /* nothing more to read now means nothing more will come */
 
 	int sink_fd;
 	struct loop_source *sink; /* only while data waits */
-	struct strbuf pending;	  /* for the sink */
+	struct strbuf pending;    /* for the sink */
 	size_t pending_at;
 	bool sink_eof; /* close the sink when pending is out */
 };
@@ -114,8 +114,7 @@ static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t 
 	ssize_t n;
 
 	do
-		n = send(ws->fd, data, len,
-			 MSG_DONTWAIT | MSG_NOSIGNAL | ((flags & WSLAY_MSG_MORE) ? MSG_MORE : 0));
+		n = send(ws->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL | ((flags & WSLAY_MSG_MORE) ? MSG_MORE : 0));
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return n;

@@ -20,8 +20,8 @@
 struct images {
 	struct store *store;
 	char *dir;
-	int dirfd;		/* images/ */
-	int staging;		/* images/staging/ */
+	int dirfd;              /* images/ */
+	int staging;            /* images/staging/ */
 	pthread_rwlock_t trees; /* read: a tree is being copied; write: one goes away */
 };
 

@@ -18,8 +18,8 @@ void images_free(struct images *im);
 /* What a client may say about an image that it uploads. */
 struct image_params {
 	const char *project;
-	const char *filename;	     /* NULL: none */
-	const char *expected;	     /* fingerprint that must result, or NULL */
+	const char *filename; /* NULL: none */
+	const char *expected; /* fingerprint that must result, or NULL */
 	bool is_public;
 	const struct strmap *properties; /* override those of metadata.yaml */
 };

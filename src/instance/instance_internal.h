@@ -28,8 +28,9 @@ struct instances {
 	_Atomic bool stopping; /* the daemon shuts down: containers that stop shall start again at boot */
 
 	struct mutex lock;
-	struct strmap idmap_pools GUARDED_BY(lock); /* pool name: can its file system be mounted with an idmap? asked once */
-	struct cond changed;                     /* some instance's state has */
+	struct strmap
+		idmap_pools GUARDED_BY(lock); /* pool name: can its file system be mounted with an idmap? asked once */
+	struct cond changed;                  /* some instance's state has */
 	struct instance **list GUARDED_BY(lock); /* by project and name; each holds a reference */
 	size_t n GUARDED_BY(lock);
 };

@@ -209,7 +209,8 @@ static int pool_supports_idmap(struct start *s, struct error *err)
 	int known;
 
 	mutex_lock(&all->lock);
-	known = strmap_get(&all->idmap_pools, s->pool.name) ? strmap_get_bool(&all->idmap_pools, s->pool.name, false) : -1;
+	known = strmap_get(&all->idmap_pools, s->pool.name) ? strmap_get_bool(&all->idmap_pools, s->pool.name, false)
+							    : -1;
 	mutex_unlock(&all->lock);
 	if (known >= 0)
 		return known;
