@@ -88,6 +88,7 @@ extern const struct api_route api_image_routes[];
 extern const struct api_route api_profile_routes[];
 extern const struct api_route api_storage_routes[];
 extern const struct api_route api_project_routes[];
+extern const struct api_route api_resources_routes[];
 extern const struct api_route api_internal_routes[];
 
 /* All tables, ended by NULL; for the router, the reference and tests. */

@@ -14,8 +14,17 @@
 #define SEGMENTS_MAX 12
 
 const struct api_route *const api_route_tables[] = {
-	api_server_routes,  api_operation_routes, api_instance_routes, api_exec_routes, api_image_routes,
-	api_profile_routes, api_storage_routes,	  api_project_routes,  api_internal_routes, NULL,
+	api_server_routes,
+	api_operation_routes,
+	api_instance_routes,
+	api_exec_routes,
+	api_image_routes,
+	api_profile_routes,
+	api_storage_routes,
+	api_project_routes,
+	api_resources_routes,
+	api_internal_routes,
+	NULL,
 };
 
 /* The paths that older clients use for instances. */
@@ -26,8 +35,8 @@ int api_routes_check(struct error *err)
 	for (size_t t = 0; api_route_tables[t]; t++) {
 		for (const struct api_route *r = api_route_tables[t]; r->path; r++) {
 			if (r->perm <= PERM_INVALID || r->perm >= PERM_MAX)
-				return error_set(err, 500, "Route %s %s has no permission",
-						 http_method_name(r->method), r->path);
+				return error_set(err, 500, "Route %s %s has no permission", http_method_name(r->method),
+						 r->path);
 			if (!r->handler || !r->doc)
 				return error_set(err, 500, "Route %s %s has no handler or doc",
 						 http_method_name(r->method), r->path);
