@@ -270,6 +270,17 @@ static int attach(struct request *rq, struct job *job, struct lxc_container *c, 
 	return supervise(rq, job, pair[0], pid, err);
 }
 
+/* Let the wanted user open /dev/stdout and the like when that is a pipe; one that its user may not change stays. */
+static void give_pipes(const struct job *job)
+{
+	for (int i = 0; i < 3; i++) {
+		struct stat st;
+
+		if (fstat(job->stdio[i], &st) == 0 && S_ISFIFO(st.st_mode))
+			(void)!fchown(job->stdio[i], job->uid, st.st_gid);
+	}
+}
+
 /* Take on what the container's processes have, then the command. A child of the supervisor in all its namespaces. */
 static _Noreturn void become(struct job *job, const struct join_note *note, uint64_t bounding)
 {
@@ -277,6 +288,7 @@ static _Noreturn void become(struct job *job, const struct join_note *note, uint
 
 	if (failure)
 		fail_step(job, REPORT_OTHER, failure, errno);
+	give_pipes(job);
 	if (setgroups(0, NULL) < 0 || setresgid(job->gid, job->gid, job->gid) < 0 ||
 	    setresuid(job->uid, job->uid, job->uid) < 0)
 		fail_step(job, REPORT_OTHER, "Become the wanted user", errno);

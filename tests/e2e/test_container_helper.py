@@ -1,4 +1,6 @@
 """lxd-container by itself: real containers, started by tests/unit/ct_driver.c instead of the daemon."""
+import ctypes
+import errno
 import os
 import pathlib
 import shutil
@@ -38,7 +40,7 @@ class Driver:
             raise Failure(fields[1:])
         return fields[1:]
 
-    def items(self, name, **changes):
+    def items(self, name, privileged=False, **changes):
         values = {
             "lxc.log.file": self.top / f"{name}.log", "lxc.log.level": "warn", "lxc.console.buffer.size": "4096",
             "lxc.mount.auto": "proc:rw sys:rw cgroup:mixed", "lxc.autodev": "1", "lxc.pty.max": "1024",
@@ -47,9 +49,13 @@ class Driver:
             "lxc.signal.halt": "SIGUSR2", "lxc.signal.reboot": "SIGTERM",  # busybox init's words
             "lxc.rootfs.path": f"dir:{self.top}/rootfs-{name}", "lxc.rootfs.options": "idmap=container",
         }
+        if privileged:
+            values.update({"lxc.rootfs.options": None, "lxc.mount.auto": "proc:mixed sys:mixed cgroup:mixed",
+                           "lxc.cap.drop": "sys_time sys_module sys_rawio mac_admin mac_override"})
         values.update(changes)
         text = "".join(f"{k} = {v}\n" for k, v in values.items() if v is not None)
-        text += f"lxc.idmap = u 0 {FIRST_ID} 65536\nlxc.idmap = g 0 {FIRST_ID} 65536\n"
+        if not privileged:
+            text += f"lxc.idmap = u 0 {FIRST_ID} 65536\nlxc.idmap = g 0 {FIRST_ID} 65536\n"
         (self.top / f"{name}.items").write_text(text)
         if not (self.top / f"rootfs-{name}").exists():
             shutil.copytree(self.top / "rootfs", self.top / f"rootfs-{name}", symlinks=True)
@@ -309,3 +315,150 @@ def test_twenty_at_once(driver):
     for name in names:
         driver.ask("kill", name)
     eventually(lambda: not any(cgroups(name) for name in names))
+
+
+# What one command shows of the confinement it runs in.
+CONFINEMENT = "; ".join((
+    "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Umask|Cpus_allowed_list|Mems_allowed_list)' /proc/self/status",
+    "cat /proc/self/limits /proc/self/cgroup /proc/self/personality /proc/self/attr/current /proc/self/oom_score_adj 2>/dev/null",
+    "for n in /proc/self/ns/*; do readlink $n; done",
+))
+DENY = POLICY + "mkdir errno 1\nmkdirat errno 1\n"
+CONFIGURATIONS = {
+    "unprivileged": {},
+    "privileged": {"privileged": True},
+    "nesting": {"lxc.mount.entry": "proc dev/.lxc/proc proc create=dir,optional 0 0"},
+    "syscalls.deny": {"policy": DENY},
+    "raw.seccomp": {"policy": "2\ndenylist\n[all]\nbpf errno 1\nkeyctl errno 38 [0,11,SCMP_CMP_EQ]\n"},
+    "no seccomp": {"lxc.seccomp.profile": None},
+    "limits": {"lxc.prlimit.nofile": "300:400", "lxc.prlimit.core": "unlimited", "lxc.cgroup.pids.max": "100",
+               "lxc.no_new_privs": "1", "lxc.arch": "linux32"},
+}
+
+
+def lxc_attach(driver, name, *argv):
+    return subprocess.run(["lxc-attach", "-P", driver.top / "lxc", "-n", name, "-f", driver.top / f"{name}.conf", "--clear-env",
+                           "-v", "PATH=/usr/bin:/bin", "--", *argv], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=30).stdout
+
+
+def seccomp_programs(pid):
+    """The programs that the kernel has for a process, read through ptrace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    libc.ptrace.restype = ctypes.c_long
+    seize, interrupt, detach, get_filter = 0x4206, 0x4207, 17, 0x420C
+    assert libc.ptrace(seize, pid, None, None) == 0, os.strerror(ctypes.get_errno())
+    assert libc.ptrace(interrupt, pid, None, None) == 0
+    os.waitpid(pid, 0x40000000)
+    programs = []
+    while True:
+        count = libc.ptrace(get_filter, pid, len(programs), None)
+        if count < 0:
+            break
+        code = ctypes.create_string_buffer(count * 8)
+        assert libc.ptrace(get_filter, pid, len(programs), code) == count
+        programs.append(code.raw)
+    end = ctypes.get_errno()
+    libc.ptrace(detach, pid, None, None)
+    assert end in (errno.ENOENT, errno.EINVAL), os.strerror(end)  # past the last; none at all
+    return programs
+
+
+def sleeper(init, seconds):
+    """The process on the host that runs "sleep SECONDS" in the container of @init."""
+    space = os.readlink(f"/proc/{init}/ns/pid")
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if (p / "cmdline").read_bytes() == f"sleep\0{seconds}\0".encode() and os.readlink(p / "ns" / "pid") == space:
+                return int(p.name)
+        except OSError:
+            pass
+    raise AssertionError("no such process")
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_commands_are_confined_as_by_liblxc(driver, kind):
+    changes = dict(CONFIGURATIONS[kind])
+    name = f"{PREFIX}same-{list(CONFIGURATIONS).index(kind)}"
+    if "policy" in changes:
+        changes["lxc.seccomp.profile"] = driver.top / f"{name}.policy"
+        changes["lxc.seccomp.profile"].write_text(changes.pop("policy"))
+    init, _ = driver.start(name, **changes)
+    try:
+        assert (driver.top / f"{name}.conf.join").exists()  # or liblxc is compared with itself
+        theirs = lxc_attach(driver, name, "sh", "-c", CONFINEMENT)
+        ours = driver.output(name, "sh", "-c", CONFINEMENT).replace("\\t", "\t")
+        assert "Max open files" in ours and "CapBnd" in ours and "pid:[" in ours
+        assert ours == theirs
+        lxc_attach(driver, name, "sh", "-c", "sleep 7001 >/dev/null 2>&1 &")
+        driver.output(name, "sh", "-c", "sleep 7002 >/dev/null 2>&1 &")
+        programs = seccomp_programs(sleeper(init, 7002))
+        assert programs == seccomp_programs(sleeper(init, 7001)) == seccomp_programs(init)
+        assert len(programs) == (0 if kind == "no seccomp" else 1)
+    finally:
+        driver.ask("kill", name)
+
+
+def test_unknown_items_leave_joining_to_liblxc(driver):
+    name = f"{PREFIX}unknown"
+    driver.start(name, **{"lxc.keyring.session": "0"})
+    assert not (driver.top / f"{name}.conf.join").exists()
+    assert driver.output(name, "id", "-u") == "0\n"
+    driver.ask("kill", name)
+    driver.start(name)
+    assert (driver.top / f"{name}.conf.join").exists()
+    driver.ask("kill", name)
+    driver.start(name, **{"lxc.keyring.session": "0"})
+    assert not (driver.top / f"{name}.conf.join").exists()  # that of the earlier start is gone
+    driver.ask("kill", name)
+
+
+def test_no_command_without_the_filter(driver, c1):
+    note = driver.top / f"{c1}.conf.join"
+    good = note.read_bytes()
+    mark = driver.output(c1, "mktemp").strip()
+    note.write_bytes(good[:-8] + b"\xff" * 8)  # no such instruction: the kernel refuses the program
+    with pytest.raises(Failure) as e:
+        driver.exec(c1, "rm", mark)
+    assert "seccomp" in e.value.message
+    note.write_bytes(good[:-5])  # not a note: liblxc joins
+    assert "Seccomp:\\t2" in driver.output(c1, "cat", "/proc/self/status")
+    note.write_bytes(good)
+    driver.output(c1, "rm", mark)
+
+
+def test_no_command_outside_the_limits(driver, c1):
+    note = driver.top / f"{c1}.conf.join"
+    good = note.read_bytes()
+    note.write_bytes(good.replace(f"lxc.payload.{c1}".encode(), f"lxc.nowhere.{c1}".encode()))
+    with pytest.raises(Failure) as e:
+        driver.exec(c1, "true")
+    assert "control group" in e.value.message
+    note.write_bytes(good)
+
+
+def test_exec_when_stopped(driver):
+    name = f"{PREFIX}gone"
+    driver.start(name)
+    driver.ask("kill", name)
+    with pytest.raises(Failure) as e:
+        driver.exec(name, "true")
+    assert e.value.status == 400 and "not running" in e.value.message
+
+
+def test_exec_child_keeps_output(driver, c1):
+    begin = time.monotonic()
+    end, value, out = driver.exec(c1, "sh", "-c", "echo first; (sleep 1; echo second) & exit 3")
+    assert (end, value, out) == (0, 3, "first\nsecond\n")
+    assert time.monotonic() - begin >= 1
+
+
+def test_poweroff_and_reboot_from_inside(driver, c1):
+    init, monitor = driver.pids
+    driver.exec(c1, "reboot")
+    eventually(lambda: driver.ask("find", c1)[0] == "1" and driver.ask("find", c1)[1] != str(init))
+    assert driver.ask("find", c1)[2] == str(monitor)
+    assert driver.output(c1, "id", "-u") == "0\n"
+    driver.exec(c1, "poweroff")
+    eventually(lambda: driver.ask("find", c1)[0] == "0")
