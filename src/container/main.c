@@ -19,6 +19,8 @@
 #include "container/container.h"
 
 #define DOOR_FD 3
+/* A lock that a later daemon waits for: held by the zygote and by starts, closed by all other requests. */
+#define LOCK_FD 4
 
 static const request_fn handlers[WIRE_CONTAINER_REQUEST_MAX] = {
 	[WIRE_CONTAINER_START] = request_start,
@@ -76,8 +78,11 @@ static _Noreturn void serve(int sock)
 	kind = wire_get_u32(&rq.msg.reader);
 	if (rq.msg.reader.bad || kind >= WIRE_CONTAINER_REQUEST_MAX || !handlers[kind])
 		r = request_malformed(&err);
-	else
+	else {
+		if (kind != WIRE_CONTAINER_START)
+			close(LOCK_FD);
 		r = handlers[kind](&rq, &err);
+	}
 	if (r < 0)
 		reply_error(&rq, &err);
 	_exit(r < 0);
@@ -128,8 +133,8 @@ int main(int argc, char **argv)
 		printf("lxd-container (liblxc %s)\n", lxc_get_version());
 		return 0;
 	}
-	if (argc != 1 || fcntl(DOOR_FD, F_SETFD, FD_CLOEXEC) < 0) {
-		fprintf(stderr, "lxd-container is started by lxd, with a socket as fd 3\n");
+	if (argc != 1 || fcntl(DOOR_FD, F_SETFD, FD_CLOEXEC) < 0 || fcntl(LOCK_FD, F_SETFD, FD_CLOEXEC) < 0) {
+		fprintf(stderr, "lxd-container is started by lxd, with a socket as fd 3 and a lock as fd 4\n");
 		return 2;
 	}
 	/* an empty PATH keeps liblxc from newuidmap, which root without an /etc/subuid entry may not use */

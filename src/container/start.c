@@ -148,5 +148,9 @@ int request_start(struct request *rq, struct error *err)
 	if (r < 0)
 		return r;
 	join_note_save(&note, name, c->init_pid(c), conf_path);
-	return request_reply_process(rq, c, err);
+	r = request_reply_process(rq, c, err);
+	/* the daemon has died meanwhile: nobody knows of this container, and the next daemon waits for us */
+	if (r < 0 && c->stop(c))
+		(void)!c->wait(c, "STOPPED", 10);
+	return r;
 }

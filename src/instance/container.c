@@ -1,6 +1,9 @@
 /* The daemon's side of lxd-container: one call per request, each over a socket pair of its own. */
 #include "instance/container.h"
 
+#include <time.h>
+#include <sys/file.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +14,8 @@
 #include <sys/wait.h>
 
 #include "base/alloc.h"
+#include "base/timeutil.h"
+#include "base/path.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -89,12 +94,45 @@ void container_host_free(struct container_host *h)
 	free(h);
 }
 
+/*
+ * The lock that tells a later daemon whether an earlier one's zygote, or a start that it began, is still at work: both
+ * hold it (shared) through the fd that they inherit.
+ */
+static int open_lock(struct container_host *h, int operation, struct error *err)
+{
+	auto_free char *path = path_join(h->lxcpath, ".lock");
+	auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return error_errno(err, errno, "Open %s", path);
+	if (flock(fd, operation) < 0)
+		return error_errno(err, errno, "Lock %s", path);
+	return TAKE_FD(fd);
+}
+
+int container_host_settle(struct container_host *h, unsigned timeout_ms, struct error *err)
+{
+	int64_t deadline = time_monotonic_ms() + timeout_ms;
+
+	for (;;) {
+		auto_close int fd = open_lock(h, LOCK_EX | LOCK_NB, err);
+		struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+
+		if (fd >= 0 || err->errnum != EWOULDBLOCK)
+			return fd < 0 ? fd : 0;
+		if (time_monotonic_ms() >= deadline)
+			return error_errno(err, ETIMEDOUT, "Wait for an earlier daemon's helpers");
+		error_clear(err);
+		nanosleep(&pause, NULL);
+	}
+}
+
 static int host_start_locked(struct container_host *h, struct error *err) REQUIRES(h->lock)
 {
 	const char *argv[] = {h->program, NULL};
 	struct process_spec spec = PROCESS_SPEC_INIT;
-	auto_close int inside = -EBADF;
-	int pair[2], r;
+	auto_close int inside = -EBADF, lock = -EBADF;
+	int pair[2], fds[2], r;
 
 	if (h->door >= 0)
 		return 0;
@@ -102,9 +140,16 @@ static int host_start_locked(struct container_host *h, struct error *err) REQUIR
 	if (r < 0)
 		return r;
 	inside = pair[1];
+	lock = open_lock(h, LOCK_SH, err);
+	if (lock < 0) {
+		close(pair[0]);
+		return lock;
+	}
+	fds[0] = inside;
+	fds[1] = lock;
 	spec.argv = argv;
-	spec.fds = &inside;
-	spec.nfds = 1;
+	spec.fds = fds;
+	spec.nfds = ARRAY_SIZE(fds);
 	spec.new_session = true;
 	r = process_spawn(&spec, &h->pid, NULL, err);
 	if (r < 0) {

@@ -15,6 +15,8 @@
 #include "instance/apparmor.h"
 #include "instance/instance_internal.h"
 
+#define SETTLE_MS 20000 /* a start that was cut from its daemon takes less */
+
 struct instance *instance_new(struct instances *all, struct db_instance *row)
 {
 	struct instance *i = xnew(struct instance);
@@ -343,7 +345,12 @@ static char *running_sockets(void)
 
 static void find_running(struct instances *all) UNSHARED
 {
-	auto_free char *sockets = running_sockets();
+	auto_error struct error late = ERROR_INIT;
+	auto_free char *sockets = NULL;
+
+	if (container_host_settle(all->host, SETTLE_MS, &late) < 0)
+		log_warn("an earlier daemon's work goes on", LOG_ERR(&late));
+	sockets = running_sockets();
 
 	for (size_t k = 0; k < all->n; k++) {
 		struct instance *i = all->list[k];
