@@ -35,7 +35,7 @@ struct api {
 	size_t server_json_len GUARDED_BY(server_lock);
 	char server_etag[65] GUARDED_BY(server_lock);
 	unsigned server_generation GUARDED_BY(server_lock);
-	bool ready;		       /* start-up is complete */
+	bool ready; /* start-up is complete */
 	_Atomic bool shutting_down;
 	/* PUT /internal/shutdown: end the daemon; set by main() */
 	void (*shutdown)(void *arg, bool force);
@@ -52,11 +52,11 @@ struct api_call {
 	struct http_response *resp;
 	const struct api_route *route;
 	char *params[API_PARAMS_MAX]; /* the {..} parts of the path, decoded */
-	const char *prefix;	      /* "instances", or its alias "containers", as the path had it */
+	const char *prefix;           /* "instances", or its alias "containers", as the path had it */
 	struct identity id;
-	const char *project;	 /* checked to exist */
-	struct json *body;	 /* parsed on first use by api_body() */
-	void *upload;		 /* of routes with begin */
+	const char *project; /* checked to exist */
+	struct json *body;   /* parsed on first use by api_body() */
+	void *upload;        /* of routes with begin */
 };
 
 typedef int (*api_handler)(struct api_call *c, struct error *err);
@@ -72,7 +72,7 @@ struct api_route {
 	enum permission perm;
 	unsigned flags;
 	api_handler handler;
-	/* For bodies that are not kept in memory: decide by the headers, set req->sink and c->upload. NULL: JSON only. */
+	/* For bodies that are not kept in memory: set req->sink and c->upload by the headers. NULL: JSON only. */
 	int (*begin)(struct api_call *c, struct error *err);
 	void (*upload_free)(void *upload);
 	const struct json_field *body; /* what the handler decodes, for the reference; NULL: none */
@@ -113,7 +113,7 @@ void api_etag(const char *json, size_t len, char etag[65]);
 /* Answers. @metadata is JSON text and taken. */
 void api_sync(struct api_call *c, struct strbuf *metadata);
 void api_sync_etag(struct api_call *c, struct strbuf *metadata, const char *etag);
-void api_empty(struct api_call *c);			    /* 200 with {} */
+void api_empty(struct api_call *c);                         /* 200 with {} */
 void api_created(struct api_call *c, const char *location); /* 201 */
 /* Start the operation and answer 202; takes the caller's reference. */
 void api_async(struct api_call *c, struct operation *op);

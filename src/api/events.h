@@ -11,6 +11,7 @@ enum event_type { EVENT_OPERATION, EVENT_LIFECYCLE, EVENT_LOGGING, EVENT_TYPE_MA
 
 struct events;
 
+/* The hub of the event sockets; they are served by @l, which must outlive it. */
 struct events *events_new(struct loop *l);
 /* After the loop has stopped. */
 void events_free(struct events *e);

@@ -32,6 +32,7 @@ struct operation_spec {
 	void *arg; /* owned by the operation, freed when nobody can reach it any more */
 };
 
+/* The list of operations; @l runs their timers, @e gets an event for each change. Both must outlive it. */
 struct operations *operations_new(struct loop *l, struct events *e);
 void operations_free(struct operations *ops);
 
@@ -42,10 +43,12 @@ void operation_add_resource(struct operation *op, const char *kind, const char *
 /* Start the thread. Failure ends the operation with that error. */
 void operation_start(struct operation *op);
 
+/* One more owner; gives @op back. */
 struct operation *operation_ref(struct operation *op);
 void operation_unref(struct operation *op);
 DEFINE_CLEANUP(struct operation *, operation_unref)
 
+/* Its UUID, and its project (NULL: none); valid as long as @op. */
 const char *operation_id(const struct operation *op);
 const char *operation_project(const struct operation *op);
 /* Replace the metadata (JSON object text, copied); published when @publish. */

@@ -47,6 +47,7 @@ void options_free(struct options *o);
 DEFINE_CLEANUP(struct options *, options_free)
 #define auto_options CLEANUP(options_freep)
 
+/* Whether the option stood on the command line; the value of a switch (false when it was not given). */
 bool option_given(const struct options *o, const char *name);
 bool option_bool(const struct options *o, const char *name);
 /* The value, the row's default, or NULL; borrowed. */

@@ -26,6 +26,7 @@ struct wire_reader {
 	bool bad;
 };
 
+/* Numbers are little endian. */
 void wire_put_u32(struct strbuf *b, uint32_t v);
 void wire_put_u64(struct strbuf *b, uint64_t v);
 /* NULL is kept apart from "". */
@@ -33,6 +34,7 @@ void wire_put_str(struct strbuf *b, const char *s);
 /* A NULL-terminated array; NULL is an empty list. */
 void wire_put_list(struct strbuf *b, const char *const *items);
 
+/* 0 when the message is too short: then wire_done() is false. */
 uint32_t wire_get_u32(struct wire_reader *r);
 uint64_t wire_get_u64(struct wire_reader *r);
 /* Owned by the caller; NULL for a NULL text or a bad message. A text with a NUL inside is bad. */

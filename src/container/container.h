@@ -19,6 +19,8 @@ struct request {
 
 typedef int (*request_fn)(struct request *rq, struct error *err);
 
+/* One function per kind of request: reads its body from @rq, writes the reply there; an error goes to the daemon as it
+ * is. */
 int request_start(struct request *rq, struct error *err);
 int request_find(struct request *rq, struct error *err);
 int request_wait_running(struct request *rq, struct error *err);

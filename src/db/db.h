@@ -117,6 +117,7 @@ int db_instance_set_volatile(struct db *db, const struct db_instance *row, struc
 int db_instance_rename(struct db *db, int64_t id, const char *name, struct error *err);
 int db_instance_delete(struct db *db, int64_t id, struct error *err);
 
+/* Profiles. insert fills in row->id; 409 when the name is taken. */
 int db_profile_insert(struct db *db, struct db_profile *row, struct error *err);
 int db_profile_update(struct db *db, const struct db_profile *row, struct error *err);
 /* Rename, together with every instance that names it (rows given with their new profile lists). */
@@ -124,6 +125,7 @@ int db_profile_rename(struct db *db, const struct db_profile *row, const struct 
 		      size_t n_users, struct error *err);
 int db_profile_delete(struct db *db, int64_t id, struct error *err);
 
+/* Images. insert fills in row->id. */
 int db_image_insert(struct db *db, struct db_image *row, struct error *err);
 int db_image_update(struct db *db, const struct db_image *row, struct error *err);
 int db_image_delete(struct db *db, int64_t id, struct error *err); /* and its aliases */
@@ -131,6 +133,7 @@ int db_alias_insert(struct db *db, struct db_alias *row, struct error *err);
 int db_alias_update(struct db *db, const struct db_alias *row, struct error *err);
 int db_alias_delete(struct db *db, int64_t id, struct error *err);
 
+/* Storage pools. insert fills in row->id; 409 when the name is taken. */
 int db_pool_insert(struct db *db, struct db_pool *row, struct error *err);
 int db_pool_update(struct db *db, const struct db_pool *row, struct error *err);
 int db_pool_delete(struct db *db, int64_t id, struct error *err);

@@ -32,6 +32,7 @@ int db_vrun_locked(struct db *db, struct error *err, const char *sql, const char
 int db_insert(struct db *db, struct error *err, int64_t *ret_id, const char *sql, const char *types, ...)
 	EXCLUDES(db->lock);
 
+/* Takes the lock and begins a transaction. db_end() must follow with the result, also when this failed. */
 int db_begin(struct db *db, struct error *err) TSA(acquire_capability(db->lock));
 /* Commits when @r is 0, else rolls back; returns the result. */
 int db_end(struct db *db, int r, struct error *err) TSA(release_capability(db->lock));
@@ -40,6 +41,7 @@ int db_end(struct db *db, int r, struct error *err) TSA(release_capability(db->l
 int db_select(struct db *db, struct error *err, const char *sql,
 	      int (*fn)(sqlite3_stmt *row, void *arg, struct error *err), void *arg) EXCLUDES(db->lock);
 
+/* A column of the row at hand: 0 for NULL; others as they say. */
 int64_t db_col_int(sqlite3_stmt *row, int col);
 const char *db_col_str(sqlite3_stmt *row, int col); /* "" for NULL; borrowed until the next row */
 char *db_col_dup(sqlite3_stmt *row, int col);       /* NULL for NULL */

@@ -23,6 +23,7 @@ enum http_method {
 	HTTP_METHOD_INVALID = -1,
 };
 
+/* "GET" and so on; a constant. */
 const char *http_method_name(enum http_method m);
 
 /* Who is at the other end, by the door through which the connection came. */

@@ -29,6 +29,7 @@ struct image_upload;
 
 enum image_part { IMAGE_PART_META, IMAGE_PART_ROOTFS };
 
+/* Begins an upload: a staging folder of its own. @ret belongs to the caller (image_upload_free()). */
 int image_upload_new(struct images *im, struct image_upload **ret, struct error *err);
 /* Parts come one after the other, each in order. Errors: 507 disk full. */
 int image_upload_write(struct image_upload *up, enum image_part part, const void *data, size_t len, struct error *err);

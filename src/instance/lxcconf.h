@@ -28,6 +28,7 @@ struct lxcconf {
 #define LXCCONF_INIT ((struct lxcconf){0})
 #define auto_lxcconf CLEANUP(lxcconf_done)
 
+/* Append one line; key and value are copied. lxcconf_addf() formats the value. */
 void lxcconf_done(struct lxcconf *c);
 void lxcconf_add(struct lxcconf *c, const char *key, const char *value);
 void lxcconf_addf(struct lxcconf *c, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -44,10 +44,12 @@ struct squash_pos {
 	uint32_t offset;
 };
 
+/* Little endian numbers at any alignment. */
 uint16_t squash_u16(const uint8_t *p);
 uint32_t squash_u32(const uint8_t *p);
 uint64_t squash_u64(const uint8_t *p);
 
+/* Sets the error "Damaged squashfs image: @what" (400) and returns its negative errno. */
 int squash_damaged(const char *what, struct error *err);
 /* Read and check the superblock. */
 int squash_open(int fd, struct squash *sq, struct error *err);
