@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -99,6 +98,7 @@ static void log_to_events(enum log_level level, const char *sentence, const stru
 static int prepare_dir(struct daemon *d, struct error *err)
 {
 	static const char probe[] = "lxd";
+	const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	auto_free char *lock = path_join(d->dir, "lock");
 	auto_free char *database = path_join(d->dir, "database");
 	int r = dir_make_all(AT_FDCWD, d->dir, 0711, err);
@@ -108,8 +108,9 @@ static int prepare_dir(struct daemon *d, struct error *err)
 	d->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (d->lock_fd < 0)
 		return error_errno(err, errno, "Open %s", lock);
-	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno == EWOULDBLOCK)
+	/* a record lock, which children do not inherit: it ends with this process, however it ends */
+	if (fcntl(d->lock_fd, F_SETLK, &whole) < 0) {
+		if (errno == EACCES || errno == EAGAIN)
 			return error_set(err, 500, "Another daemon is running on %s", d->dir);
 		return error_errno(err, errno, "Lock %s", lock);
 	}
