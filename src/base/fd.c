@@ -143,6 +143,17 @@ int file_replace_at(int dirfd, const char *path, const void *data, size_t len, m
 	return dir_sync(dirfd, parent, err);
 }
 
+int file_write_at(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct error *err)
+{
+	auto_close int fd = openat(dirfd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	int r;
+
+	if (fd < 0)
+		return error_errno(err, errno, "Create %s", path);
+	r = fd_write_full(fd, data, len);
+	return r < 0 ? error_errno(err, -r, "Write %s", path) : 0;
+}
+
 int file_write_kernel(int dirfd, const char *path, const char *text)
 {
 	auto_close int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY);

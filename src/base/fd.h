@@ -21,6 +21,8 @@ int fd_set_cloexec(int fd, bool on);
 int file_read_at(int dirfd, const char *path, size_t max, struct strbuf *ret, struct error *err);
 /* Replace @path: temporary file in the same folder, write, fsync, rename, fsync of the folder. */
 int file_replace_at(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct error *err);
+/* Write a file that is made anew each time it is needed: neither atomic nor durable. An old one is overwritten. */
+int file_write_at(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct error *err);
 /* Write @text to an existing kernel file (proc, sys, cgroup) in one write. Negative errno. */
 int file_write_kernel(int dirfd, const char *path, const char *text) MUST_USE;
 /* mkdir -p below @dirfd for a trusted path; existing folders are fine and keep their mode. */

@@ -316,7 +316,7 @@ static int write_policies(struct start *s, struct error *err)
 
 	if (policy) {
 		s->seccomp_path = path_join(all->seccomp_dir, s->name);
-		r = file_replace_at(AT_FDCWD, s->seccomp_path, policy, strlen(policy), 0600, err);
+		r = file_write_at(AT_FDCWD, s->seccomp_path, policy, strlen(policy), 0600, err);
 	}
 	if (r < 0 || !all->apparmor)
 		return r;
