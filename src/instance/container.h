@@ -26,8 +26,8 @@ struct container_host *container_host_new(const char *program, const char *lxcpa
 void container_host_free(struct container_host *h);
 DEFINE_CLEANUP(struct container_host *, container_host_free)
 /*
- * Wait until nothing of an earlier daemon's zygote is at work on this lxcpath: a start that was cut from its daemon ends
- * by stopping the container again. Before container_find() after a restart. -ETIMEDOUT.
+ * Wait until nothing of an earlier daemon's zygote is at work on this lxcpath: a start that was cut from its daemon
+ * ends by stopping the container again. Before container_find() after a restart. -ETIMEDOUT.
  */
 int container_host_settle(struct container_host *h, unsigned timeout_ms, struct error *err);
 /* Start the zygote now, so that the first start need not wait for it. */
