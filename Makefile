@@ -41,4 +41,4 @@ tags:
 	git ls-files '*.c' '*.h' | ctags -L -
 
 clean:
-	rm -rf build build-asan build-tsan build-check build-check-asan
+	rm -rf build build-asan build-tsan build-check build-check-clang build-check-asan
