@@ -229,6 +229,29 @@ static int refuse_unsupported(const struct json *preseed, struct error *err)
 	return 0;
 }
 
+/* A member of the wrong type would be passed over as an empty one. */
+static int check_shape(const struct json *preseed, struct error *err)
+{
+	static const struct {
+		const char *key;
+		enum json_kind kind;
+		const char *want;
+	} members[] = {
+		{"config", JSON_OBJECT, "a mapping"},    {"networks", JSON_ARRAY, "a list"},
+		{"storage_pools", JSON_ARRAY, "a list"}, {"profiles", JSON_ARRAY, "a list"},
+		{"projects", JSON_ARRAY, "a list"},      {"cluster", JSON_OBJECT, "a mapping"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const struct json *value = json_get(preseed, members[i].key);
+
+		if (value && json_kind(value) != JSON_NULL && json_kind(value) != members[i].kind)
+			return error_set(err, 400, "Failed to parse the preseed: %s must be %s", members[i].key,
+					 members[i].want);
+	}
+	return 0;
+}
+
 static int apply_all(struct api *a, const struct json *preseed, struct undo *undo, struct error *err)
 {
 	int r = apply_server_config(a, json_get(preseed, "config"), undo, err);
@@ -249,7 +272,9 @@ int preseed_apply(struct api *a, const struct json *preseed, struct error *err)
 
 	if (json_kind(preseed) != JSON_OBJECT && json_kind(preseed) != JSON_NULL)
 		return error_set(err, 400, "Failed to parse the preseed: it must be a mapping");
-	r = refuse_unsupported(preseed, err);
+	r = check_shape(preseed, err);
+	if (r >= 0)
+		r = refuse_unsupported(preseed, err);
 	if (r < 0)
 		return r;
 	r = apply_all(a, preseed, &undo, err);

@@ -1,9 +1,13 @@
 /* The server itself: /, /1.0, events, and what only the local administrator's tools call. */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "base/alloc.h"
@@ -12,47 +16,58 @@
 #include "config/keys.h"
 #include "instance/container.h"
 #include "instance/lxcconf.h"
+#include "storage/shift.h"
 #include "storage/storage.h"
 
 /* Only what works is named here: clients decide by it. */
 static const char *const extensions[] = {
 	"api_filtering",
-	"certificate_update",
+	"api_os",
 	"container_cpu_time",
+	"container_disk_shift",
 	"container_exec_recording",
 	"container_exec_signal_handling",
 	"container_exec_user_group_cwd",
 	"container_full",
+	"container_host_shutdown_timeout",
 	"container_image_properties",
 	"container_last_used_at",
+	"container_mount_propagation",
+	"container_only_migration",
+	"container_protection_delete",
 	"container_protection_shift",
+	"container_raw_mount",
 	"container_stateless_copy",
+	"container_stop_priority",
 	"container_syscall_filtering",
-	"container_syscall_filtering_allow_deny_syntax",
 	"entity_description",
 	"etag",
 	"event_lifecycle",
-	"event_lifecycle_requestor",
-	"exec_exit_codes",
+	"event_lifecycle_requestor_address",
+	"event_location",
+	"event_project",
 	"id_map",
 	"id_map_base",
 	"id_map_current",
 	"image_create_aliases",
-	"image_info_properties",
+	"image_profiles",
+	"image_types",
 	"instance_all_projects",
 	"instance_bulk_state_change",
 	"instance_get_full",
 	"instances",
 	"kernel_features",
 	"kernel_limits",
+	"linux_sysctl",
 	"operation_description",
 	"operation_wait",
 	"patch",
+	"profile_usedby",
 	"projects",
 	"resources",
 	"resources_cpu_core_die",
-	"resources_cpu_isolated",
 	"resources_cpu_socket",
+	"resources_cpu_threads_numa",
 	"resources_disk_address",
 	"resources_disk_id",
 	"resources_disk_sata",
@@ -63,8 +78,7 @@ static const char *const extensions[] = {
 	"resources_system",
 	"resources_usb_pci",
 	"resources_v2",
-	"restrict_devlxd",
-	"security_protection_delete",
+	"server_instance_driver_operational",
 	"server_supported_storage_drivers",
 	"storage",
 	"unix_device_rename",
@@ -131,6 +145,35 @@ static void write_storage(struct api *api, struct jsonw *w)
 	jsonw_array_end(w);
 }
 
+static bool idmapped_mounts(struct api *api)
+{
+	/* the probe starts a process: its answer is kept; -1: not asked yet */
+	static _Atomic int known = -1;
+	auto_error struct error err = ERROR_INIT;
+
+	if (known < 0) {
+		int r = getenv("LXD_IDMAPPED_MOUNTS_DISABLE") ? 0 : storage_idmap_supported(api->lxd_dir, &err);
+
+		if (r < 0)
+			error_ignore(&err, "what cannot be probed is told as missing");
+		known = r > 0;
+	}
+	return known;
+}
+
+/* Only features that can be told for sure; values are strings. */
+static void write_kernel_features(struct api *api, struct jsonw *w)
+{
+	unsigned action = SECCOMP_RET_USER_NOTIF;
+
+	jsonw_key(w, "kernel_features");
+	jsonw_object_begin(w);
+	jsonw_kv_str(w, "idmapped_mounts", idmapped_mounts(api) ? "true" : "false");
+	jsonw_kv_str(w, "seccomp_listener",
+		     syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0 ? "true" : "false");
+	jsonw_object_end(w);
+}
+
 static void write_environment(struct api *api, struct jsonw *w)
 {
 	struct utsname u;
@@ -152,11 +195,10 @@ static void write_environment(struct api *api, struct jsonw *w)
 	jsonw_kv_str(w, "firewall", "none");
 	jsonw_kv_str(w, "kernel", u.sysname);
 	jsonw_kv_str(w, "kernel_architecture", u.machine);
-	jsonw_kv_raw(w, "kernel_features", "{\"idmapped_mounts\":\"true\",\"seccomp_listener\":\"true\"}");
+	write_kernel_features(api, w);
 	jsonw_kv_str(w, "kernel_version", u.release);
-	jsonw_kv_raw(w, "lxc_features",
-		     "{\"cgroup2\":\"true\",\"idmapped_mounts_v2\":\"true\",\"pidfd\":\"true\","
-		     "\"seccomp_allow_deny_syntax\":\"true\"}");
+	/* liblxc is loaded in lxd-container alone, and no client asks for its features */
+	jsonw_kv_raw(w, "lxc_features", "{}");
 	write_os(w);
 	jsonw_kv_str(w, "project", "default");
 	jsonw_kv_str(w, "server", "lxd");

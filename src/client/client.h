@@ -85,6 +85,8 @@ char *cli_url(const char *fmt, ...) PRINTF_LIKE(1, 2);
 int cli_print_yaml(const struct json *j, unsigned flags, struct error *err);
 /* Print text that may hold control characters: all but newline and tab are made visible. */
 void cli_print_safe(const char *text);
+/* A printf-like message on standard error; on a terminal the control characters of the server's text are visible. */
+void cli_complain(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* All of standard input. */
 int cli_read_stdin(struct strbuf *ret, struct error *err);
 /* True when standard input is no terminal. */

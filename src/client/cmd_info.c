@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "client/client.h"
+#include "client/info_resources.h"
 #include "client/print.h"
 #include "client/table.h"
 
@@ -242,8 +243,15 @@ static int run_info(struct cli *c, struct error *err)
 	if (r < 0)
 		return r;
 	if (!*t.name) {
-		r = api_get(t.api, option_bool(c->options, "resources") ? "/1.0/resources" : "/1.0", &reply, err);
-		return r < 0 ? r : cli_print_yaml(reply.metadata, 0, err);
+		bool resources = option_bool(c->options, "resources");
+
+		r = api_get(t.api, resources ? "/1.0/resources" : "/1.0", &reply, err);
+		if (r < 0)
+			return r;
+		if (!resources)
+			return cli_print_yaml(reply.metadata, 0, err);
+		info_resources_print(reply.metadata);
+		return 0;
 	}
 	base = cli_url("/1.0/instances/%s", t.name);
 	url = xasprintf("%s?recursion=1", base);

@@ -1,14 +1,18 @@
 /* `lxc query` and `lxc version`. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/str.h"
 #include "client/client.h"
 
-static int to_stdout(void *arg UNUSED, const void *data, size_t len, struct error *err)
+/* A file's bytes; a terminal does not get them raw. */
+static int print_bytes(const struct strbuf *bytes, struct error *err)
 {
-	if (fwrite(data, 1, len, stdout) != len)
+	if (isatty(STDOUT_FILENO))
+		cli_print_safe(strbuf_str(bytes));
+	else if (fwrite(strbuf_str(bytes), 1, bytes->len, stdout) != bytes->len)
 		return error_errno(err, errno, "Write to standard output");
 	return 0;
 }
@@ -39,7 +43,7 @@ static int show_answer(struct cli *c, struct api *a, const struct http_client_re
 			return r;
 	}
 	if (!startswith(type, "application/json"))
-		return to_stdout(NULL, strbuf_str(&resp->body), resp->body.len, err);
+		return print_bytes(&resp->body, err);
 	r = json_parse(strbuf_str(&resp->body), resp->body.len, &body, err);
 	if (r < 0)
 		return error_wrap(err, "Read the server's answer");

@@ -60,7 +60,7 @@ static void on_message(struct wsclient *ws UNUSED, bool is_text UNUSED, const vo
 	auto_free char *compact = NULL;
 
 	if (json_parse(data, len, &event, &e) < 0) {
-		fprintf(stderr, "Unreadable event: %s\n", error_msg(&e));
+		cli_complain("Unreadable event: %s\n", error_msg(&e));
 		return;
 	}
 	switch (m->format) {
@@ -73,7 +73,7 @@ static void on_message(struct wsclient *ws UNUSED, bool is_text UNUSED, const vo
 		break;
 	default:
 		if (cli_print_yaml(event, YAML_SORT_KEYS | YAML_KEEP_NULL | YAML_QUOTE_TIMES, &e) < 0)
-			fprintf(stderr, "Unreadable event: %s\n", error_msg(&e));
+			cli_complain("Unreadable event: %s\n", error_msg(&e));
 		puts("\n");
 	}
 	fflush(stdout);

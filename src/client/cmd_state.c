@@ -113,7 +113,7 @@ static int run_several(struct cli *c, struct error *err)
 		if (!errors[i].msg)
 			finish(c, cli_arg(c, i), &list[i], &errors[i]);
 		if (errors[i].msg) {
-			fprintf(stderr, "%s: error: %s\n", cli_arg(c, i), errors[i].msg);
+			cli_complain("%s: error: %s\n", cli_arg(c, i), errors[i].msg);
 			failed++;
 		}
 		error_clear(&errors[i]);

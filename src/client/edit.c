@@ -136,7 +136,7 @@ static bool ask_again(const struct error *e)
 {
 	int ch;
 
-	fprintf(stderr, "Config parsing error: %s\n", error_msg(e));
+	cli_complain("Config parsing error: %s\n", error_msg(e));
 	fputs("Press enter to open the editor again or ctrl+c to abort change\n", stderr);
 	do {
 		ch = getchar();

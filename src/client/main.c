@@ -218,7 +218,7 @@ int main(int argc, char **argv)
 	if (fflush(stdout) != 0 && r >= 0)
 		r = error_errno(&err, errno, "Write to standard output");
 	if (r < 0) {
-		fprintf(stderr, "Error: %s\n", error_msg(&err));
+		cli_complain("Error: %s\n", error_msg(&err));
 		return c.exit_code ? c.exit_code : 1;
 	}
 	return c.exit_code;

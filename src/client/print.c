@@ -2,6 +2,7 @@
 #include "client/print.h"
 
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,19 @@ void cli_print_safe(const char *text)
 	auto_free char *safe = isatty(STDOUT_FILENO) ? print_safe_text(text, "\n\t") : NULL;
 
 	fputs(safe ? safe : text, stdout);
+}
+
+void cli_complain(const char *fmt, ...)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_free char *safe = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	strbuf_vappendf(&b, fmt, ap);
+	va_end(ap);
+	safe = isatty(STDERR_FILENO) ? print_safe_text(strbuf_str(&b), "\n\t") : NULL;
+	fputs(safe ? safe : strbuf_str(&b), stderr);
 }
 
 void print_json(const char *json)

@@ -36,8 +36,8 @@ static int interrupted(void *arg)
 		return -EINTR;
 	if (api_open(w->socket, NULL, &a, &e) >= 0 && api_do(a, "DELETE", w->operation, NULL, NULL, &e) >= 0)
 		return 0;
-	fprintf(stderr, "%s (interrupt %s to force)\n", error_msg(&e),
-		interrupts == 1 ? "two more times" : "one more time");
+	cli_complain("%s (interrupt %s to force)\n", error_msg(&e),
+		     interrupts == 1 ? "two more times" : "one more time");
 	return 0;
 }
 
