@@ -1,6 +1,5 @@
 /* Starting a container: configure liblxc, save the configuration, start, tell the daemon the processes. */
 #include <fcntl.h>
-#include <glob.h>
 #include <malloc.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -51,27 +50,17 @@ static int check_rootfs(struct lxc_container *c, struct error *err)
 	return 0;
 }
 
-/* This process leaves "lxc.monitor.<name>" below the hierarchy @dir for the group that liblxc parks monitors in. */
-static void leave_monitor_group(const char *dir)
+/* This process leaves its @group for the one beside it that liblxc parks monitors in, or for the one above. */
+static void leave_group(const char *group, const char *name)
 {
-	auto_free char *pivot = xasprintf("%s/lxc.pivot/cgroup.procs", dir);
-	auto_free char *top = xasprintf("%s/cgroup.procs", dir);
-	auto_close int fd = open(pivot, O_WRONLY | O_CLOEXEC);
+	auto_free char *above = xstrndup(group, (size_t)(strrchr(group, '/') - group));
+	auto_free char *pivot = xasprintf("%s/lxc.pivot/cgroup.procs", above);
+	auto_free char *top = xasprintf("%s/cgroup.procs", above);
+	auto_free char *payload = xasprintf("%s/lxc.payload.%s", above, name);
 
-	if (fd < 0)
-		fd = open(top, O_WRONLY | O_CLOEXEC);
-	(void)!write(fd, "0", 1); /* when it fails rmdir says so */
-}
-
-static void remove_groups_in(const char *dir, const char *name)
-{
-	auto_free char *monitor = xasprintf("%s/lxc.monitor.%s", dir, name);
-	auto_free char *payload = xasprintf("%s/lxc.payload.%s", dir, name);
-
-	if (access(monitor, F_OK) == 0) {
-		leave_monitor_group(dir);
-		(void)!rmdir(monitor);
-	}
+	if (file_write_kernel(AT_FDCWD, pivot, "0") < 0)
+		(void)!file_write_kernel(AT_FDCWD, top, "0"); /* if that fails too the group stays */
+	(void)!rmdir(group);
 	(void)!rmdir(payload);
 }
 
@@ -81,15 +70,17 @@ static void remove_groups_in(const char *dir, const char *name)
  */
 static void remove_groups(const char *name)
 {
-	glob_t found = {0};
+	auto_free char *wanted = xasprintf("lxc.monitor.%s", name);
+	auto_strv struct strv groups = STRV_INIT;
+	char *unified = NULL;
 
 	while (waitpid(-1, NULL, 0) > 0)
 		;
-	remove_groups_in("/sys/fs/cgroup", name);
-	if (glob("/sys/fs/cgroup/*", GLOB_ONLYDIR, NULL, &found) == 0)
-		for (size_t i = 0; i < found.gl_pathc; i++)
-			remove_groups_in(found.gl_pathv[i], name);
-	globfree(&found);
+	(void)control_groups_find(getpid(), wanted, &groups, &unified);
+	if (unified)
+		strv_take(&groups, unified);
+	for (size_t i = 0; i < groups.len; i++)
+		leave_group(groups.items[i], name);
 }
 
 static int run(struct lxc_container *c, const char *conf_path, const char *log_path, struct error *err)
@@ -151,6 +142,6 @@ int request_start(struct request *rq, struct error *err)
 	r = request_reply_process(rq, c, err);
 	/* the daemon has died meanwhile: nobody knows of this container, and the next daemon waits for us */
 	if (r < 0 && c->stop(c))
-		(void)!c->wait(c, "STOPPED", 10);
+		remove_groups(c->name);
 	return r;
 }
