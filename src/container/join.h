@@ -44,6 +44,12 @@ void join_note_remove(const char *conf_path);
 /* False: there is none, liblxc must join. */
 bool join_note_load(const char *conf_path, struct join_note *ret);
 
+/*
+ * The groups called @wanted that @pid is in or below, as absolute paths on this host; *@ret_unified is the one in the
+ * unified hierarchy. False: there is none, or one is mounted nowhere.
+ */
+bool control_groups_find(pid_t pid, const char *wanted, struct strv *ret, char **ret_unified);
+
 /* What failed, for a message; errno tells why. */
 typedef const char *join_failure;
 

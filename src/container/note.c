@@ -166,10 +166,11 @@ static char *group_path(const struct strv *mounts, const char *controllers, cons
 	return NULL;
 }
 
-/* One line of /proc/PID/cgroup. False: the container is in a group that cannot be found again. */
-static bool take_group(struct join_note *note, const struct strv *mounts, const char *name, const char *line)
+/* One line of /proc/PID/cgroup. False: the process is in such a group that cannot be found. */
+static bool take_group(const struct strv *mounts, const char *wanted, const char *line, struct strv *ret,
+		       char **ret_unified)
 {
-	auto_free char *own = xasprintf("/lxc.payload.%s", name);
+	auto_free char *own = xasprintf("/%s", wanted);
 	const char *controllers = strchr(line, ':');
 	const char *colon = controllers ? strchr(controllers + 1, ':') : NULL;
 	auto_free char *names = NULL;
@@ -191,9 +192,9 @@ static bool take_group(struct join_note *note, const struct strv *mounts, const 
 	if (!group)
 		return false;
 	if (*names)
-		strv_take(&note->groups, group);
+		strv_take(ret, group);
 	else
-		note->unified = group;
+		*ret_unified = group;
 	return true;
 }
 
@@ -208,18 +209,18 @@ static bool read_lines(const char *path, struct strv *ret)
 	return true;
 }
 
-static bool take_groups(struct join_note *note, const char *name, pid_t init)
+bool control_groups_find(pid_t pid, const char *wanted, struct strv *ret, char **ret_unified)
 {
-	auto_free char *path = xasprintf("/proc/%d/cgroup", init);
+	auto_free char *path = xasprintf("/proc/%d/cgroup", pid);
 	auto_strv struct strv mounts = STRV_INIT;
 	auto_strv struct strv lines = STRV_INIT;
 
 	if (!read_lines("/proc/self/mountinfo", &mounts) || !read_lines(path, &lines))
 		return false;
 	for (size_t i = 0; i < lines.len; i++)
-		if (!take_group(note, &mounts, name, lines.items[i]))
+		if (!take_group(&mounts, wanted, lines.items[i], ret, ret_unified))
 			return false;
-	return note->groups.len > 0 || note->unified;
+	return ret->len > 0 || *ret_unified;
 }
 
 /* A security module that labels processes: liblxc knows how to take on the label. */
@@ -250,13 +251,14 @@ void join_note_remove(const char *conf_path)
 void join_note_save(struct join_note *note, const char *name, pid_t init, const char *conf_path)
 {
 	auto_free char *path = note_path(conf_path);
+	auto_free char *group = xasprintf("lxc.payload.%s", name);
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	const struct sock_filter *filter = NULL;
 	size_t filter_len = 0;
 	auto_close int fd = -EBADF;
 
 	if (note->unknown || has_labels() || (note->has_seccomp && !filter_copy_get(&filter, &filter_len)) ||
-	    !take_groups(note, name, init))
+	    !control_groups_find(init, group, &note->groups, &note->unified))
 		return;
 	wire_put_u32(&b, NOTE_VERSION);
 	wire_put_u32(&b, note->no_new_privs);

@@ -97,7 +97,7 @@ def driver():
 
 
 def cgroups(name):
-    return [p for p in pathlib.Path("/sys/fs/cgroup").glob("*/lxc.*") if p.name.endswith("." + name)]
+    return [p for p in pathlib.Path("/sys/fs/cgroup").rglob("lxc.*") if p.name.endswith("." + name)]
 
 
 def eventually(question, seconds=5):
