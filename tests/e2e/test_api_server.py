@@ -5,7 +5,7 @@ import re
 import pytest
 
 EXTENSIONS = {"instances", "container_full", "container_exec_recording", "image_create_aliases", "operation_description",
-              "id_map", "storage", "projects"}
+              "id_map", "storage", "projects", "resources", "resources_v2"}
 
 
 def test_server_facts(daemon, api):
@@ -33,6 +33,22 @@ def test_extensions_that_clients_need_are_advertised(api):
 def test_extensions_that_do_not_work_are_not_advertised(api):
     absent = {"virtual-machines", "clustering", "network_acl", "network_peer", "metrics", "warnings", "network_zones"}
     assert not absent & set(api.get("/1.0")["api_extensions"])
+
+
+@pytest.mark.ours
+def test_kernel_features_are_probed(api):
+    features = api.get("/1.0")["environment"]["kernel_features"]
+    assert set(features) == {"idmapped_mounts", "seccomp_listener"}
+    assert set(features.values()) <= {"true", "false"}
+
+
+def test_resources(api):
+    found = api.get("/1.0/resources")
+    assert found["cpu"]["total"] == os.cpu_count() and found["cpu"]["architecture"] == os.uname().machine
+    assert 0 < found["memory"]["used"] < found["memory"]["total"]
+    for kind, items in (("gpu", "cards"), ("network", "cards"), ("storage", "disks"), ("usb", "devices"), ("pci", "devices")):
+        assert found[kind]["total"] == len(found[kind][items] or [])
+    assert found["system"]["type"] in ("physical", "virtual-machine", "container")
 
 
 def test_keys_are_set_merged_and_replaced(api):

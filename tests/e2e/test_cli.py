@@ -248,6 +248,12 @@ def test_info(lxc, started):
     assert "Instance not found" in lxc.fails(1, "info", "no-such-instance")
 
 
+def test_info_resources(lxc):
+    text = lxc("info", "--resources")
+    for pattern in (r"^CPUs? \(\w+\):$", r"^ +- Core \d+$", r"^Memory:$", r"^  Total: [\d.]+[KMG]iB$"):
+        assert re.search(pattern, text, re.M), pattern
+
+
 def test_copy_move_rename(daemon, lxc, started):
     first, second = daemon.new_name(), daemon.new_name()
     lxc("exec", started, "--", "sh", "-c", "echo kept > /root/f")

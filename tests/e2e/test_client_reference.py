@@ -17,7 +17,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GO_CLIENT = shutil.which("lxc", path="/usr/bin:/bin")
 REFERENCE = shutil.which("lxd", path="/usr/sbin:/usr/bin")
-BUILD = pathlib.Path(os.environ.get("LXD_BUILD", ROOT / "build"))
+BUILD = pathlib.Path(os.environ.get("LXD_BIN") or os.environ.get("LXD_BUILD") or ROOT / "build")
 
 # Lines that state what differs by nature: times, ids, counters, addresses.
 VOLATILE = [
