@@ -1,17 +1,23 @@
 /* Control group layouts and usage figures, read below a root that tests can choose. */
 #include "instance/cgroup.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/str.h"
 #include "base/strbuf.h"
 #include "base/strv.h"
+#include "base/timeutil.h"
 
 #define FILE_MAX (4 * 1024 * 1024)
+#define DEPTH_MAX 64       /* of control groups that a container makes below its own */
+#define REMOVE_PAUSE_MS 10 /* between two tries to remove a group */
 
 static const char *const kind_names[] = {"none", "v1", "v2", "hybrid"};
 
@@ -45,7 +51,8 @@ static void unescape(char *s)
 	*out = '\0';
 }
 
-/* A controller's name in v1 superblock options, and not one of their other words. */
+/* A v1 controller's name in superblock options (or "name=x" of a hierarchy without), and not one of their other words.
+ */
 static bool is_controller(const char *word)
 {
 	static const char *const others[] = {"rw", "ro", "xattr", "clone_children", "noprefix", "none"};
@@ -53,7 +60,7 @@ static bool is_controller(const char *word)
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 		if (streq(others[i], word))
 			return false;
-	return !strchr(word, '=');
+	return startswith(word, "name=") || !strchr(word, '=');
 }
 
 /* "36 35 98:0 /root /mount/point opts - cgroup source rw,cpu,cpuacct" */
@@ -304,4 +311,82 @@ int cgroup_usage_read(const struct cgroup_layout *l, pid_t init_pid, struct cgro
 	u.processes = read_processes(l, &paths);
 	*ret = u;
 	return 0;
+}
+
+/* Removes a group and those below it. True when it is gone. */
+static bool remove_group(int parent, const char *name, int depth)
+{
+	struct dirent *entry;
+	DIR *dir;
+	int fd;
+
+	if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		return true;
+	if (depth == DEPTH_MAX)
+		return false;
+	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		fd_close(fd);
+		return errno == ENOENT;
+	}
+	while ((entry = readdir(dir)))
+		if (entry->d_type == DT_DIR && !streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+			remove_group(fd, entry->d_name, depth + 1);
+	closedir(dir);
+	return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
+/* "4:memory:/path" of process 1, below whose groups liblxc makes its own: that folder, or NULL. */
+static char *base_folder(const struct cgroup_layout *l, const char *line)
+{
+	auto_strv struct strv fields = STRV_INIT, names = STRV_INIT;
+	const char *mount, *path;
+	size_t len;
+
+	strv_split(&fields, line, ':');
+	if (fields.len != 3)
+		return NULL;
+	strv_split(&names, fields.items[1], ',');
+	mount = strmap_get(&l->mounts, names.len ? names.items[0] : "");
+	if (!mount)
+		return NULL;
+	path = fields.items[2];
+	len = strlen(path);
+	if (endswith(path, "/init.scope"))
+		len -= strlen("/init.scope");
+	return xasprintf("%s%s%.*s", l->root, mount, (int)len, path);
+}
+
+bool cgroup_remove_left(const struct cgroup_layout *l, const char *name, int64_t timeout_ms)
+{
+	auto_free char *payload = xasprintf("lxc.payload.%s", name);
+	auto_free char *monitor = xasprintf("lxc.monitor.%s", name);
+	const char *const groups[] = {payload, monitor};
+	auto_strbuf struct strbuf text = STRBUF_INIT;
+	auto_strv struct strv lines = STRV_INIT;
+	auto_error struct error err = ERROR_INIT;
+	int64_t deadline = time_monotonic_ms() + timeout_ms;
+	bool gone = true;
+
+	if (read_text(l->root, "/proc/1/cgroup", &text, &err) < 0) {
+		error_ignore(&err, "without control groups none is left");
+		return true;
+	}
+	strv_split(&lines, strbuf_str(&text), '\n');
+	for (size_t i = 0; i < lines.len; i++) {
+		auto_free char *folder = base_folder(l, lines.items[i]);
+		auto_close int fd = folder ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+
+		for (size_t k = 0; fd >= 0 && k < ARRAY_SIZE(groups); k++) {
+			while (!remove_group(fd, groups[k], 0)) {
+				if (time_monotonic_ms() >= deadline) {
+					gone = false;
+					break;
+				}
+				usleep(REMOVE_PAUSE_MS * 1000);
+			}
+		}
+	}
+	return gone;
 }

@@ -1,6 +1,6 @@
 /*
  * Control groups as the host has them: which layout, where each controller is mounted, and what a container uses.
- * Reads only; limits are written by liblxc's monitor.
+ * Limits are written by liblxc's monitor.
  */
 #pragma once
 
@@ -48,3 +48,9 @@ struct cgroup_usage {
  * when init has moved itself below. -ESRCH: init is gone.
  */
 int cgroup_usage_read(const struct cgroup_layout *l, pid_t init_pid, struct cgroup_usage *ret, struct error *err);
+
+/*
+ * After the end of container @name: removes the groups that liblxc made for it and could not remove, since a process
+ * was still dying in one. Waits for that, @timeout_ms at most. False: some are still there.
+ */
+bool cgroup_remove_left(const struct cgroup_layout *l, const char *name, int64_t timeout_ms);

@@ -20,6 +20,7 @@
 
 #define REBOOT_GRACE_MS 60 /* from init's end until we ask whether the monitor starts another */
 #define KILL_TIMEOUT_MS 30000
+#define GROUPS_TIMEOUT_MS 2000 /* for processes that are still dying in a stopped container's control groups */
 
 int instance_save_volatile(struct instance *i, const struct strmap *changes, bool used_now, struct error *err)
 {
@@ -441,6 +442,8 @@ void instance_after_stop(struct instance *i)
 	mutex_unlock(&all->lock);
 	if (!mine)
 		return;
+	if (!cgroup_remove_left(&all->lxc_host.cgroup, name, GROUPS_TIMEOUT_MS))
+		log_warn("control groups of a stopped container stay", LOG_STR("instance", name));
 	all->event(all->event_arg, i->row.project, name, "instance-shutdown");
 	if (ephemeral) {
 		r = instance_delete_busy(i, &err);

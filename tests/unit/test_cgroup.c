@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -146,10 +147,45 @@ static void ended_process_is_esrch(void **state)
 
 #define WITH_ROOT(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)
 
+static bool is_there(const char *path)
+{
+	auto_free char *full = xasprintf("%s%s", root, path);
+
+	return access(full, F_OK) == 0;
+}
+
+static void left_groups_are_removed(void **state)
+{
+	auto_error struct error err = ERROR_INIT;
+	auto_free char *payload = xasprintf("%s/cg/unified/a/lxc.payload.c1/nested/deeper", root);
+	auto_free char *monitor = xasprintf("%s/cg/systemd/lxc.monitor.c1", root);
+	auto_free char *other = xasprintf("%s/cg/systemd/lxc.monitor.c12", root);
+	struct cgroup_layout l;
+
+	(void)state;
+	put("/proc/self/mountinfo", "30 23 0:26 / /cg/unified rw - cgroup2 cgroup2 rw\n"
+				    "31 23 0:27 / /cg/systemd rw - cgroup cgroup rw,xattr,name=systemd\n"
+				    "32 23 0:28 / /cg/memory rw - cgroup cgroup rw,memory\n");
+	put("/proc/1/cgroup", "2:memory:/busy\n1:name=systemd:/init.scope\n0::/a\n");
+	assert_int_equal(dir_make_all(AT_FDCWD, payload, 0755, &err), 0);
+	assert_int_equal(dir_make_all(AT_FDCWD, monitor, 0755, &err), 0);
+	assert_int_equal(dir_make_all(AT_FDCWD, other, 0755, &err), 0);
+	put("/cg/memory/busy/lxc.payload.c1/process", ""); /* what rmdir cannot remove stands for a dying process */
+	assert_int_equal(cgroup_layout_read(root, &l, &err), 0);
+	assert_int_equal(l.kind, CGROUP_HYBRID);
+	assert_false(cgroup_remove_left(&l, "c1", 30));
+	assert_false(is_there("/cg/unified/a/lxc.payload.c1"));
+	assert_false(is_there("/cg/systemd/lxc.monitor.c1"));
+	assert_true(is_there("/cg/systemd/lxc.monitor.c12"));
+	assert_true(is_there("/cg/memory/busy/lxc.payload.c1"));
+	assert_true(cgroup_remove_left(&l, "c12", 30));
+	cgroup_layout_done(&l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {WITH_ROOT(pure_v2), WITH_ROOT(pure_v1), WITH_ROOT(hybrid),
-					   WITH_ROOT(ended_process_is_esrch)};
+					   WITH_ROOT(ended_process_is_esrch), WITH_ROOT(left_groups_are_removed)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
