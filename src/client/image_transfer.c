@@ -1,18 +1,23 @@
 /* `lxc image import` and `lxc image export`: files stream to and from the server. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/fd.h"
 #include "base/jsonw.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "base/str.h"
 #include "client/client.h"
 #include "client/image.h"
+
+#define PACK_TIMEOUT_MS (3600 * 1000)
 
 /* ---- import ---- */
 
@@ -57,17 +62,64 @@ static int sort_arguments(struct cli *c, struct import *im, struct error *err)
 	return 0;
 }
 
+/* An unnamed file where large temporary data belongs. */
+static int open_temporary(int *ret_fd, struct error *err)
+{
+	const char *dir = getenv("TMPDIR");
+
+	if (str_is_empty(dir))
+		dir = "/var/tmp";
+	*ret_fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	return *ret_fd < 0 ? error_errno(err, errno, "Create a temporary file in %s", dir) : 0;
+}
+
+/* The tree of an image as an archive with all owners and attributes, which only root can read. */
+static int pack_directory(const char *path, int *ret_fd, struct error *err)
+{
+	auto_close int fd = -EBADF;
+	auto_free char *full = realpath(path, NULL);
+	const char *const argv[] = {"/bin/tar", "--create",    "--numeric-owner",
+				    "--acls",   "--xattrs",    "--xattrs-include=*",
+				    "--sparse", "--directory", full,
+				    ".",        NULL};
+	struct process_spec spec = PROCESS_SPEC_INIT;
+	int r;
+
+	if (!full)
+		return error_errno(err, errno, "Find %s", path);
+	if (geteuid() != 0)
+		return error_set(err, 403, "Must be root to import the directory %s", path);
+	r = open_temporary(&fd, err);
+	if (r < 0)
+		return r;
+	spec.argv = argv;
+	spec.stdout_fd = fd;
+	spec.timeout_ms = PACK_TIMEOUT_MS;
+	r = process_run(&spec, NULL, err);
+	if (r < 0)
+		return error_wrap(err, "Pack the directory %s", path);
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return error_errno(err, errno, "Rewind the archive of %s", path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 static int open_file(const char *path, int *ret_fd, uint64_t *ret_size, struct error *err)
 {
 	struct stat st;
+	int r;
 
-	*ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		r = pack_directory(path, ret_fd, err);
+		if (r < 0)
+			return r;
+	} else {
+		*ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
 	if (*ret_fd < 0)
 		return error_errno(err, errno, "open %s", path);
 	if (fstat(*ret_fd, &st) < 0)
 		return error_errno(err, errno, "stat %s", path);
-	if (S_ISDIR(st.st_mode))
-		return error_set(err, 501, "Import of the directory %s is not supported yet: pack it first", path);
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, 400, "%s is not a regular file", path);
 	*ret_size = (uint64_t)st.st_size;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/str.h"
@@ -109,7 +110,7 @@ static int check_args(const struct cli *c, bool *ret_stop, struct error *err)
 	return n ? error_set(err, 400, "Invalid number of arguments") : 0;
 }
 
-/* Once, while config.yml does not exist. */
+/* Once, while config.yml does not exist; programs that call this one have no use for it. */
 static void greet(struct cli *c)
 {
 	auto_error struct error e = ERROR_INIT;
@@ -122,9 +123,10 @@ static void greet(struct cli *c)
 		error_ignore(&e, "a home that cannot be written must not stop the command");
 		return;
 	}
-	fputs("If this is your first time running LXD on this machine, you should also run: lxd init\n"
-	      "To start your first container, try: lxc launch ubuntu:22.04\n\n",
-	      stderr);
+	if (isatty(STDERR_FILENO))
+		fputs("If this is your first time running LXD on this machine, you should also run: lxd init\n"
+		      "To start your first container: lxc image import <file> --alias <image>, lxc launch <image>\n\n",
+		      stderr);
 }
 
 /* `lxc help config set` */

@@ -1,9 +1,11 @@
 """The client on the command line. test_go_client.py runs the same tests with Debian's lxc against our daemon."""
 import hashlib
+import io
 import json
 import re
 import signal
 import subprocess
+import tarfile
 import time
 
 import pytest
@@ -93,6 +95,20 @@ def test_split_image_import_and_export(lxc, tmp_path):
     written = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.name.startswith("out")}
     assert sorted(written.values(), key=len) == sorted([metadata, rootfs], key=len), written.keys()
     lxc("image", "delete", "clis")
+
+
+def test_image_import_of_a_directory(lxc, name, tmp_path):
+    tree = tmp_path / "tree"
+    with tarfile.open(fileobj=io.BytesIO(images.busybox("gz", label="cli directory"))) as archive:
+        archive.extractall(tree, numeric_owner=True)
+    (tree / "templates").mkdir(exist_ok=True)
+    (tree / "rootfs" / "root" / "mark").write_text("packed")
+    lxc("image", "import", str(tree), "--alias", "clidir")
+    lxc("launch", "clidir", name, "-q")
+    assert lxc("exec", name, "--", "cat", "/root/mark") == "packed"
+    assert lxc("exec", name, "--", "stat", "-c", "%u:%g", "/root/mark") == "0:0\n"
+    lxc("delete", "-f", name)
+    lxc("image", "delete", "clidir")
 
 
 def test_launch_list_and_delete(lxc, name):
