@@ -1,7 +1,7 @@
 /*
  * HTTP load on a UNIX socket: keeps a number of connections busy with one GET for a while, then prints requests per
- * second and latencies as JSON. One thread and epoll, so that the server under test gets the machine. usage: load
- * SOCKET PATH CONNECTIONS SECONDS
+ * second, latencies and the size of the smallest answer as JSON. One thread and epoll, so that the server under test
+ * gets the machine. usage: load SOCKET PATH CONNECTIONS SECONDS
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -35,6 +35,7 @@ static char request[4096];
 static size_t request_len;
 static uint32_t *samples_us;
 static size_t n_samples;
+static size_t smallest = SIZE_MAX; /* answer, head and body */
 
 static _Noreturn void fail(const char *what)
 {
@@ -146,6 +147,8 @@ static void run(struct connection *connections, int epoll, uint64_t end_ns)
 
 			if (!connection_read(c))
 				continue;
+			if (c->used < smallest)
+				smallest = c->used;
 			if (n_samples < SAMPLES_MAX)
 				samples_us[n_samples++] = (uint32_t)((now_ns() - c->sent_ns) / 1000);
 			connection_send(c);
@@ -195,7 +198,8 @@ int main(int argc, char **argv)
 	if (n_samples == 0)
 		fail("nothing was answered");
 	qsort(samples_us, n_samples, sizeof(*samples_us), compare);
-	printf("{\"requests_per_second\": %.1f, \"p50_us\": %" PRIu32 ", \"p99_us\": %" PRIu32 "}\n",
-	       (double)n_samples / elapsed, samples_us[n_samples / 2], samples_us[n_samples * 99 / 100]);
+	printf("{\"requests_per_second\": %.1f, \"p50_us\": %" PRIu32 ", \"p99_us\": %" PRIu32
+	       ", \"smallest_bytes\": %zu}\n",
+	       (double)n_samples / elapsed, samples_us[n_samples / 2], samples_us[n_samples * 99 / 100], smallest);
 	return 0;
 }

@@ -75,7 +75,7 @@ static void unknown_driver_and_bad_sources_are_refused(UNUSED void **state)
 	static const char *const bad[] = {"relative", "/nonexistent", "/etc/passwd", "/etc"};
 
 	assert_int_equal(storage_driver_find("zfs", &driver, &err), -ENOENT);
-	assert_string_equal(err.msg, "Unknown driver");
+	assert_string_equal(err.msg, "Unknown driver \"zfs\"");
 	assert_int_equal(err.status, 500);
 	for (size_t i = 0; i <= ARRAY_SIZE(bad); i++) {
 		auto_strmap struct strmap config = STRMAP_INIT;
