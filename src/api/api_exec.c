@@ -65,9 +65,10 @@ static void job_free(void *arg)
 }
 
 /* Defaults, then environment.* of the configuration, then the request. */
-static void make_environment(struct exec_job *j)
+static int make_environment(struct exec_job *j, struct error *err)
 {
 	auto_strmap struct strmap config = STRMAP_INIT;
+	int r = instance_expanded_config(j->instance, &config, err);
 
 	strmap_set(&j->env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	strmap_set(&j->env, "LANG", "C.UTF-8");
@@ -76,7 +77,6 @@ static void make_environment(struct exec_job *j)
 		strmap_set(&j->env, "HOME", "/root");
 		strmap_set(&j->env, "USER", "root");
 	}
-	instance_expanded_config(j->instance, &config);
 	for (size_t k = 0; k < config.len; k++) {
 		const char *key = startswith(config.items[k].key, "environment.");
 
@@ -84,6 +84,7 @@ static void make_environment(struct exec_job *j)
 			strmap_set(&j->env, key, config.items[k].value);
 	}
 	strmap_merge(&j->env, &j->body.environment);
+	return r;
 }
 
 static void find_owner(struct exec_job *j)
@@ -93,7 +94,8 @@ static void find_owner(struct exec_job *j)
 	auto_error struct error err = ERROR_INIT;
 	const char *text;
 
-	instance_expanded_config(j->instance, &config);
+	if (instance_expanded_config(j->instance, &config, &err) < 0)
+		error_ignore(&err, "the pipes stay root's");
 	text = strmap_get(&config, "volatile.idmap.current");
 	if (text && idmap_from_json(text, &map, &err) < 0)
 		error_ignore(&err, "the pipes stay root's");
@@ -334,11 +336,12 @@ static int post_exec(struct api_call *c, struct error *err)
 		state = instance_state(j->instance);
 	if (r == 0 && state != CONTAINER_RUNNING)
 		r = error_set(err, 400, state == CONTAINER_FROZEN ? "Instance is frozen" : "Instance is not running");
+	if (r == 0)
+		r = make_environment(j, err);
 	if (r < 0) {
 		job_free(j);
 		return r;
 	}
-	make_environment(j);
 	find_owner(j);
 	if (j->body.websockets) {
 		j->session = exec_session_new(c->api->loop, j->body.interactive);

@@ -626,12 +626,14 @@ static int do_start(struct job *j, struct error *err)
 
 static int do_stop(struct job *j, struct error *err)
 {
-	return instance_stop(j->instance, j->force, j->timeout_s < 0 ? -1 : j->timeout_s * 1000, err);
+	return instance_stop(j->instance, j->force, j->timeout_s < 0 ? -1 : MIN_OF(j->timeout_s, INT32_MAX) * 1000,
+			     err);
 }
 
 static int do_restart(struct job *j, struct error *err)
 {
-	return instance_restart(j->instance, j->force, j->timeout_s < 0 ? -1 : j->timeout_s * 1000, err);
+	return instance_restart(j->instance, j->force, j->timeout_s < 0 ? -1 : MIN_OF(j->timeout_s, INT32_MAX) * 1000,
+				err);
 }
 
 static int do_freeze(struct job *j, struct error *err)

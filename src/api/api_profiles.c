@@ -135,9 +135,11 @@ static int post_profile(struct api_call *c, struct error *err)
 	p.description = xstrdup(body.description ? body.description : "");
 	strmap_copy(&p.config, &body.config);
 	mapmap_copy(&p.devices, &body.devices);
+	instances_hold_references(c->api->instances);
 	r = check(c, &p, err);
 	if (r == 0)
 		r = store_profile_add(c->api->store, &p, err);
+	instances_release_references(c->api->instances);
 	if (r == -EEXIST)
 		return error_set(err, 409, "Error inserting \"%s\" into database: The profile already exists", p.name);
 	if (r < 0)
@@ -194,9 +196,11 @@ static int change(struct api_call *c, bool replace, struct error *err)
 	}
 	merge(&p, &body);
 	drop_empty(&p.config);
+	instances_hold_references(c->api->instances);
 	r = check(c, &p, err);
 	if (r == 0)
 		r = store_profile_update(c->api->store, &p, err);
+	instances_release_references(c->api->instances);
 	if (r == 0)
 		r = instances_apply_profile(c->api->instances, &before, &p, err);
 	if (r < 0)
@@ -238,7 +242,9 @@ static int rename_profile(struct api_call *c, struct error *err)
 		return r;
 	free(p.name);
 	p.name = xstrdup(body.name);
+	instances_hold_references(c->api->instances);
 	r = instances_rename_profile(c->api->instances, &p, c->params[0], err);
+	instances_release_references(c->api->instances);
 	if (r < 0)
 		return r;
 	url = xasprintf("/1.0/profiles/%s", p.name);
@@ -258,10 +264,13 @@ static int delete_profile(struct api_call *c, struct error *err)
 		r = error_set(err, 403, "The \"default\" profile cannot be deleted");
 	if (r < 0)
 		return r;
+	instances_hold_references(c->api->instances);
 	instances_using_profile(c->api->instances, c->project, p.name, &users);
 	if (users.len)
-		return error_set(err, 400, "Profile is currently in use");
-	r = store_profile_remove(c->api->store, p.id, err);
+		r = error_set(err, 400, "Profile is currently in use");
+	else
+		r = store_profile_remove(c->api->store, p.id, err);
+	instances_release_references(c->api->instances);
 	if (r < 0)
 		return r;
 	url = xasprintf("/1.0/profiles/%s", p.name);

@@ -236,12 +236,15 @@ static int delete_pool(struct api_call *c, struct error *err)
 
 	if (r < 0)
 		return r;
+	instances_hold_references(c->api->instances);
 	pool_users(c, pool.name, &users);
 	if (users.len)
-		return error_set(err, 400, "The storage pool is currently in use");
-	r = storage_pool_delete(&pool, err);
+		r = error_set(err, 400, "The storage pool is currently in use");
+	if (r == 0)
+		r = storage_pool_delete(&pool, err);
 	if (r == 0)
 		r = store_pool_remove(c->api->store, c->params[0], err);
+	instances_release_references(c->api->instances);
 	if (r < 0)
 		return r;
 	api_lifecycle(c, "storage-pool-deleted", url);

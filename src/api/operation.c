@@ -91,7 +91,7 @@ struct operation *operation_new(struct operations *ops, const struct operation_s
 {
 	struct operation *op = xnew(struct operation);
 
-	op->refs = 2; /* the list's and the caller's */
+	op->refs = 1; /* the caller's */
 	op->ops = ops;
 	op->spec = *spec;
 	op->id = uuid_new();
@@ -99,10 +99,6 @@ struct operation *operation_new(struct operations *ops, const struct operation_s
 	op->created_ns = op->updated_ns = time_now_ns();
 	mutex_init(&op->lock);
 	cond_init(&op->changed);
-	mutex_lock(&ops->lock);
-	op->next = ops->list;
-	ops->list = op;
-	mutex_unlock(&ops->lock);
 	return op;
 }
 
@@ -256,9 +252,16 @@ static void *operation_thread(void *arg)
 
 void operation_start(struct operation *op)
 {
+	struct operations *ops = op->ops;
 	auto_error struct error err = ERROR_INIT;
 	int r;
 
+	/* complete only now: nobody may find it before */
+	operation_ref(op); /* the list's */
+	mutex_lock(&ops->lock);
+	op->next = ops->list;
+	ops->list = op;
+	mutex_unlock(&ops->lock);
 	mutex_lock(&op->lock);
 	publish_locked(op);
 	move_locked(op, STATUS_RUNNING);

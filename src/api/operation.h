@@ -36,11 +36,14 @@ struct operation_spec {
 struct operations *operations_new(struct loop *l, struct events *e);
 void operations_free(struct operations *ops);
 
-/* Make an operation (spec is copied, arg taken even on failure). Add resources and metadata, then operation_start(). */
+/*
+ * Make an operation (spec is copied, arg taken); the caller holds a reference. Add resources and metadata, then
+ * operation_start(), from which on others find it.
+ */
 struct operation *operation_new(struct operations *ops, const struct operation_spec *spec);
 /* Name an object that is worked on: operation_add_resource(op, "instances", "/1.0/instances/c1"). Before start. */
 void operation_add_resource(struct operation *op, const char *kind, const char *url);
-/* Start the thread. Failure ends the operation with that error. */
+/* Publish it and start the thread. Failure to start ends the operation with that error. */
 void operation_start(struct operation *op);
 
 /* One more owner; gives @op back. */

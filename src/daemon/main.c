@@ -179,14 +179,9 @@ static int open_socket(struct daemon *d, struct error *err)
 	/* the lock is ours, so a socket that is there belongs to a daemon that is gone */
 	if (unlink(d->socket_path) < 0 && errno != ENOENT)
 		return error_errno(err, errno, "Remove stale socket %s", d->socket_path);
-	umask(0177);
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-		int r = error_errno(err, errno, "Bind socket %s", d->socket_path);
-
-		umask(022);
-		return r;
-	}
-	umask(022);
+	/* the socket's own mode is that of the file which bind() makes: nobody else can connect in between */
+	if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return error_errno(err, errno, "Bind socket %s", d->socket_path);
 	if (chown(d->socket_path, 0, gid) < 0 || chmod(d->socket_path, 0660) < 0)
 		return error_errno(err, errno, "Set owner of socket %s", d->socket_path);
 	if (listen(fd, 512) < 0)

@@ -347,6 +347,32 @@ int store_profile_remove(struct store *s, int64_t id, struct error *err)
 	return 0;
 }
 
+int store_image_begin_delete(struct store *s, const char *project, const char *fingerprint, struct db_image *ret,
+			     struct error *err)
+{
+	struct db_image *img;
+	int r;
+
+	mutex_lock(&s->lock);
+	img = store_image_locked(s, project, fingerprint);
+	if (img) {
+		img->phase = DB_DELETING;
+		image_copy(ret, img);
+	}
+	mutex_unlock(&s->lock);
+	if (!img)
+		return error_set(err, 404, "Image not found");
+	r = db_image_update(s->db, ret, err);
+	if (r < 0) {
+		mutex_lock(&s->lock);
+		img = store_image_by_id_locked(s, ret->id);
+		if (img)
+			img->phase = DB_READY;
+		mutex_unlock(&s->lock);
+	}
+	return r;
+}
+
 int store_image_remove(struct store *s, int64_t id, struct error *err)
 {
 	int r = db_image_delete(s->db, id, err);

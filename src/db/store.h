@@ -62,6 +62,9 @@ int store_profile_rename(struct store *s, const struct db_profile *row, const st
 int store_profile_remove(struct store *s, int64_t id, struct error *err);
 int store_image_add(struct store *s, struct db_image *row, struct error *err);
 int store_image_update(struct store *s, const struct db_image *row, struct error *err);
+/* Take a ready image out of sight and into phase deleting, once: a second caller gets 404. @ret is a copy. */
+int store_image_begin_delete(struct store *s, const char *project, const char *fingerprint, struct db_image *ret,
+			     struct error *err);
 int store_image_remove(struct store *s, int64_t id, struct error *err); /* and its aliases */
 int store_alias_add(struct store *s, struct db_alias *row, struct error *err);
 int store_alias_update(struct store *s, const struct db_alias *row, struct error *err);

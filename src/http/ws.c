@@ -17,7 +17,10 @@
 #define CLOSE_MS 5000
 #define MESSAGE_MAX (1024 * 1024)
 #define CHUNK (128 * 1024)
-#define HIGH_WATER (256 * 1024) /* stop reading one side while this much waits for the other */
+#define READ_BUDGET (1024 * 1024) /* bytes read from one socket before others get their turn */
+#define QUEUED_MAX 1024           /* frames that wait for a peer: empty ones count too */
+#define FRAGMENTS_MAX 1024        /* of one message: each costs more memory than its bytes */
+#define HIGH_WATER (256 * 1024)   /* stop reading one side while this much waits for the other */
 
 struct ws {
 	struct loop *loop;
@@ -30,9 +33,11 @@ struct ws {
 	struct ws_callbacks cb;
 	unsigned char *extra; /* bytes that came with the upgrade request */
 	size_t extra_len, extra_at;
-	bool close_wanted; /* say goodbye when the queue is empty: the library sends control frames first */
-	bool closing;      /* close frame queued: nothing new is sent */
-	bool busy;         /* inside a callback: freeing waits */
+	bool close_wanted;  /* say goodbye when the queue is empty: the library sends control frames first */
+	bool closing;       /* close frame queued: nothing new is sent */
+	size_t budget;      /* bytes that may still be read in this turn */
+	unsigned fragments; /* of the message that is coming in */
+	bool busy;          /* inside a callback: freeing waits */
 	bool dead;
 
 	int source_fd;
@@ -48,8 +53,9 @@ struct ws {
 	bool sink_eof; /* close the sink when pending is out */
 };
 
-static void update(struct ws *ws);
+static bool update(struct ws *ws);
 static void on_source(struct loop_source *src, uint32_t events, void *arg);
+static void on_socket(struct loop_source *src, uint32_t events, void *arg);
 
 int ws_accept(const struct http_request *req, struct http_response *resp, http_upgrade_fn ready, void *arg,
 	      struct error *err)
@@ -78,13 +84,29 @@ int ws_accept(const struct http_request *req, struct http_response *resp, http_u
 	return 0;
 }
 
+static size_t queued(struct ws *ws)
+{
+	return wslay_event_get_queued_msg_length(ws->ctx);
+}
+
+/* Is there room for what the peer may send: on the way to the sink, and of answers that it does not take? */
+static bool may_read(struct ws *ws)
+{
+	return ws->pending.len < HIGH_WATER && queued(ws) < HIGH_WATER &&
+	       wslay_event_get_queued_msg_count(ws->ctx) < QUEUED_MAX;
+}
+
 static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, int flags UNUSED, void *user)
 {
 	struct ws *ws = user;
 	ssize_t n;
 
-	/* the sink is full: leave the rest in the socket, whose sender then waits */
-	if (ws->pending.len >= HIGH_WATER) {
+	if (ws->dead) {
+		wslay_event_set_error(ctx, WSLAY_ERR_CALLBACK_FAILURE);
+		return -1;
+	}
+	/* leave the rest in the socket: its sender then waits, and other sockets get their turn */
+	if (!may_read(ws) || ws->budget == 0) {
 		wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
 		return -1;
 	}
@@ -98,8 +120,10 @@ static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
 	do
 		n = recv(ws->fd, buf, len, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
-	if (n > 0)
+	if (n > 0) {
+		ws->budget -= MIN_OF(ws->budget, (size_t)n);
 		return n;
+	}
 	if (n < 0 && errno == EAGAIN) {
 		wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
 		return -1;
@@ -170,6 +194,18 @@ static void on_sink(struct loop_source *src UNUSED, uint32_t events UNUSED, void
 	update(ws);
 }
 
+static void on_frame(wslay_event_context_ptr ctx UNUSED, const struct wslay_event_on_frame_recv_start_arg *f,
+		     void *user)
+{
+	struct ws *ws = user;
+
+	if (wslay_is_ctrl_frame(f->opcode))
+		return;
+	ws->fragments = f->opcode == WSLAY_CONTINUATION_FRAME ? ws->fragments + 1 : 1;
+	if (ws->fragments > FRAGMENTS_MAX)
+		ws->dead = true;
+}
+
 static void on_message(wslay_event_context_ptr ctx UNUSED, const struct wslay_event_on_msg_recv_arg *m, void *user)
 {
 	struct ws *ws = user;
@@ -209,11 +245,6 @@ void ws_abort(struct ws *ws)
 		ws->dead = true;
 	else
 		destroy(ws);
-}
-
-static size_t queued(struct ws *ws)
-{
-	return wslay_event_get_queued_msg_length(ws->ctx);
 }
 
 static void queue(struct ws *ws, uint8_t opcode, const void *data, size_t len)
@@ -289,6 +320,7 @@ static void on_socket(struct loop_source *src UNUSED, uint32_t events, void *arg
 	struct ws *ws = arg;
 
 	ws->busy = true;
+	ws->budget = READ_BUDGET;
 	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && wslay_event_recv(ws->ctx) != 0)
 		ws->dead = true;
 	ws->busy = false;
@@ -296,7 +328,7 @@ static void on_socket(struct loop_source *src UNUSED, uint32_t events, void *arg
 }
 
 /* After anything happened: send what can be sent, then say what to wait for. Frees a dead socket. */
-static void update(struct ws *ws)
+static bool update(struct ws *ws)
 {
 	uint32_t want = 0;
 
@@ -314,7 +346,7 @@ static void update(struct ws *ws)
 	ws->busy = false;
 	if (ws->dead || (!wslay_event_want_read(ws->ctx) && !wslay_event_want_write(ws->ctx))) {
 		destroy(ws);
-		return;
+		return false;
 	}
 	if (ws->sink_fd >= 0 && ws->pending.len && !ws->sink)
 		ws->sink = loop_add(ws->loop, ws->sink_fd, EPOLLOUT, on_sink, ws);
@@ -332,11 +364,20 @@ static void update(struct ws *ws)
 			ws->source = loop_add(ws->loop, ws->source_fd, EPOLLIN, on_source, ws);
 		}
 	}
-	if (wslay_event_want_read(ws->ctx) && ws->pending.len < HIGH_WATER)
+	if (wslay_event_want_read(ws->ctx) && may_read(ws))
 		want |= EPOLLIN;
 	if (wslay_event_want_write(ws->ctx))
 		want |= EPOLLOUT;
-	loop_modify(ws->src, want);
+	/* nothing to wait for: out of the poll set, or a hang-up would be reported again and again */
+	if (!want) {
+		loop_remove(ws->src);
+		ws->src = NULL;
+	} else if (!ws->src) {
+		ws->src = loop_add(ws->loop, ws->fd, want, on_socket, ws);
+	} else {
+		loop_modify(ws->src, want);
+	}
+	return true;
 }
 
 static void on_ping(void *arg)
@@ -351,8 +392,10 @@ static void on_ping(void *arg)
 struct ws *ws_new(struct loop *l, int fd, void *handle, const void *extra, size_t extra_len,
 		  const struct ws_callbacks *cb)
 {
-	static const struct wslay_event_callbacks callbacks = {
-		.recv_callback = on_recv, .send_callback = on_send, .on_msg_recv_callback = on_message};
+	static const struct wslay_event_callbacks callbacks = {.recv_callback = on_recv,
+							       .send_callback = on_send,
+							       .on_frame_recv_start_callback = on_frame,
+							       .on_msg_recv_callback = on_message};
 	struct ws *ws = xnew(struct ws);
 
 	ws->loop = l;
@@ -380,9 +423,7 @@ bool ws_send(struct ws *ws, bool text, const void *data, size_t len, size_t queu
 		return false;
 	}
 	queue(ws, text ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME, data, len);
-	if (!ws->busy)
-		update(ws);
-	return true;
+	return ws->busy || update(ws);
 }
 
 void ws_set_source(struct ws *ws, int fd)

@@ -180,6 +180,16 @@ void image_result_done(struct image_result *r)
 	*r = (struct image_result){0};
 }
 
+/* An image may claim any date: what does not fit becomes the nearest that does. */
+static int64_t seconds_to_ns(int64_t seconds)
+{
+	int64_t ns;
+
+	if (!__builtin_mul_overflow(seconds, NS, &ns))
+		return ns;
+	return seconds < 0 ? TIME_EPOCH : INT64_MAX / NS * NS;
+}
+
 /* The row from what metadata.yaml and the client said. */
 static int make_row(struct image_upload *up, const struct image_params *p, const char *fingerprint,
 		    const struct image_unpack_result *u, struct db_image *row, struct error *err)
@@ -197,8 +207,8 @@ static int make_row(struct image_upload *up, const struct image_params *p, const
 	row->size_bytes = up->sizes[0] + up->sizes[1];
 	row->is_public = p->is_public;
 	row->split = up->fds[IMAGE_PART_ROOTFS] >= 0;
-	row->created_ns = json_int(json_get(meta, "creation_date")) * NS;
-	row->expires_ns = json_int(json_get(meta, "expiry_date")) * NS;
+	row->created_ns = seconds_to_ns(json_int(json_get(meta, "creation_date")));
+	row->expires_ns = seconds_to_ns(json_int(json_get(meta, "expiry_date")));
 	row->uploaded_ns = time_now_ns();
 	row->last_used_ns = TIME_GO_ZERO;
 	row->meta_ext = xstrdup(u->meta_ext);
@@ -320,12 +330,8 @@ void image_upload_free(struct image_upload *up)
 int image_delete(struct images *im, const char *project, const char *fingerprint, struct error *err)
 {
 	CLEANUP(db_image_done) struct db_image row = {0};
-	int r = store_image_dup(im->store, project, fingerprint, &row, err);
+	int r = store_image_begin_delete(im->store, project, fingerprint, &row, err);
 
-	if (r < 0)
-		return r;
-	row.phase = DB_DELETING;
-	r = store_image_update(im->store, &row, err);
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&im->trees);

@@ -138,6 +138,7 @@ static int reserve(struct instances *all, const struct instance_create_spec *spe
 	if (r < 0)
 		return r;
 	mutex_lock(&all->idmap_lock);
+	instances_hold_references(all);
 	mutex_lock(&all->lock);
 	r = instance_check(all, &row, NULL, NULL, &x, err);
 	mutex_unlock(&all->lock);
@@ -160,6 +161,7 @@ static int reserve(struct instances *all, const struct instance_create_spec *spe
 		mutex_unlock(&all->lock);
 		*ret = i;
 	}
+	instances_release_references(all);
 	mutex_unlock(&all->idmap_lock);
 	return r < 0 ? error_wrap(err, "Failed creating instance record") : 0;
 }
@@ -315,9 +317,11 @@ int instance_delete(struct instance *i, struct error *err)
 	int r;
 
 	mutex_lock(&i->busy);
-	instance_expanded_config(i, &config);
+	r = instance_expanded_config(i, &config, err);
 	if (i->gone)
 		r = error_set(err, 404, "Instance not found");
+	else if (r < 0)
+		error_wrap(err, "Is the instance protected");
 	else if (instance_state(i) != CONTAINER_STOPPED)
 		r = error_set(err, 400, "Instance is running");
 	else if (strmap_get_bool(&config, "security.protection.delete", false))
@@ -337,7 +341,7 @@ static void set_name(struct instance *i, const char *name)
 	mutex_is_held(&i->all->lock);
 	instance_ref(i);
 	instances_remove_locked(all, i);
-	free(i->row.name);
+	strv_take(&i->old_names, i->row.name);
 	i->row.name = xstrdup(name);
 	instances_insert_locked(all, i);
 	instance_touch_locked(i);

@@ -43,6 +43,7 @@ void instance_unref(struct instance *i)
 	container_process_done(&i->proc);
 	db_instance_done(&i->row);
 	free(i->json);
+	strv_done(&i->old_names);
 	mutex_done(&i->busy);
 	free(i);
 }
@@ -210,16 +211,27 @@ int instance_expand(struct instances *all, const struct db_instance *row, const 
 	return r;
 }
 
-void instance_expanded_config(struct instance *i, struct strmap *ret)
+int instance_expanded_config(struct instance *i, struct strmap *ret, struct error *err)
 {
 	CLEANUP(instance_expanded_done) struct instance_expanded x = {0};
-	auto_error struct error err = ERROR_INIT;
+	int r;
 
 	mutex_lock(&i->all->lock);
-	if (instance_expand(i->all, &i->row, NULL, &x, &err) < 0)
-		error_ignore(&err, "a profile that is in use cannot be removed");
+	r = instance_expand(i->all, &i->row, NULL, &x, err);
 	mutex_unlock(&i->all->lock);
-	strmap_copy(ret, &x.config);
+	if (r == 0)
+		strmap_copy(ret, &x.config);
+	return r;
+}
+
+void instances_hold_references(struct instances *all) TSA(no_thread_safety_analysis)
+{
+	mutex_lock(&all->references);
+}
+
+void instances_release_references(struct instances *all) TSA(no_thread_safety_analysis)
+{
+	mutex_unlock(&all->references);
 }
 
 int instance_pool_open(struct instances *all, const char *pool, struct storage_pool *ret, struct error *err)
@@ -404,6 +416,7 @@ int instances_new(const struct instances_spec *spec, struct instances **ret, str
 	all->event_arg = spec->event_arg;
 	mutex_init(&all->lock);
 	mutex_init(&all->idmap_lock);
+	mutex_init(&all->references);
 	cond_init(&all->changed);
 	r = make_folders(all, err);
 	if (r == 0)
@@ -441,6 +454,7 @@ void instances_free(struct instances *all) UNSHARED
 	idmap_done(&all->base_map);
 	cond_done(&all->changed);
 	mutex_done(&all->idmap_lock);
+	mutex_done(&all->references);
 	mutex_done(&all->lock);
 	free(all->lxd_dir);
 	free(all->logs_dir);

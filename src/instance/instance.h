@@ -45,6 +45,12 @@ void instances_autostart(struct instances *all, bool boot);
 /* Stop everything in boot.stop.priority order, for the shutdown of the daemon. @force: kill at once. */
 void instances_shutdown(struct instances *all, bool force);
 struct container_host *instances_host(struct instances *all);
+/*
+ * Hold what instances name (profiles, pools) as it is: from the check whether something is used, or fits its users,
+ * until the change of it is stored. After instance.busy and idmap_lock, before all other locks.
+ */
+void instances_hold_references(struct instances *all);
+void instances_release_references(struct instances *all);
 
 /* A reference to an instance; error 404 `Instance not found`. */
 int instance_find(struct instances *all, const char *project, const char *name, struct instance **ret,
@@ -150,8 +156,9 @@ enum container_state instance_state(struct instance *i);
 
 /* --- exec (exec.c uses these) --- */
 
-/* Expanded configuration at this moment; the caller cleans. */
-void instance_expanded_config(struct instance *i, struct strmap *ret);
+/* Expanded configuration at this moment; the caller cleans. Fails when a profile is missing: nothing may be read from a
+ * part. */
+int instance_expanded_config(struct instance *i, struct strmap *ret, struct error *err);
 /* liblxc's name, and the folder of its logs ($LXD_DIR/logs/<name>); the caller frees. */
 char *instance_lxc_name(struct instance *i);
 char *instance_log_dir(struct instance *i);

@@ -23,14 +23,16 @@ struct instances {
 	void *event_arg;
 	struct lxcconf_host lxc_host;
 	struct idmap base_map; /* the host's range for containers; empty: none */
-	struct mutex
-		idmap_lock; /* from the choice of an isolated range until its row is in the list; taken before lock */
+	/* from the choice of an isolated range until its row is in the list */
+	struct mutex idmap_lock;
+	/* profiles and pools that instances name: from a check until the change is in memory */
+	struct mutex references;
 	_Atomic bool stopping; /* the daemon shuts down: containers that stop shall start again at boot */
 
 	struct mutex lock;
-	struct strmap
-		idmap_pools GUARDED_BY(lock); /* pool name: can its file system be mounted with an idmap? asked once */
-	struct cond changed;                  /* some instance's state has */
+	/* pool name: can its file system be mounted with an idmap? asked once */
+	struct strmap idmap_pools GUARDED_BY(lock);
+	struct cond changed;                     /* some instance's state has */
 	struct instance **list GUARDED_BY(lock); /* by project and name; each holds a reference */
 	size_t n GUARDED_BY(lock);
 };
@@ -40,8 +42,11 @@ struct instance {
 	struct instances *all;
 	struct mutex busy; /* an operation is at work */
 	/* all below: guarded by all->lock */
-	struct db_instance row;
-	bool gone; /* deleted: whoever waited for busy gives up */
+	struct db_instance row; /* project and name stay readable for the life of the instance, also without the lock */
+	struct strv old_names;  /* what renames left, for readers of row.name */
+	unsigned stops;         /* how often it has stopped: for waiting */
+	bool restarting;        /* its stop is half of a restart: an ephemeral one stays */
+	bool gone;              /* deleted: whoever waited for busy gives up */
 	enum container_state state;
 	struct container_process proc;
 	bool stopped_by_itself;          /* the monitor ended and nobody has cleaned up yet */

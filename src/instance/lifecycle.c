@@ -48,6 +48,7 @@ int instance_save_volatile(struct instance *i, const struct strmap *changes, boo
 static void set_stopped_locked(struct instance *i) REQUIRES(i->all->lock)
 {
 	i->state = CONTAINER_STOPPED;
+	i->stops++;
 	i->stopped_by_itself = true;
 	container_process_done(&i->proc);
 	i->proc = CONTAINER_PROCESS_INIT;
@@ -84,6 +85,17 @@ static void on_monitor_gone(struct loop_source *src UNUSED, uint32_t events UNUS
 	}
 }
 
+/* Is this still the monitor that we know, or was the container stopped and started meanwhile? */
+static bool is_monitor(struct instance *i, pid_t monitor)
+{
+	bool same;
+
+	mutex_lock(&i->all->lock);
+	same = i->state != CONTAINER_STOPPED && i->proc.monitor_pid == monitor;
+	mutex_unlock(&i->all->lock);
+	return same;
+}
+
 /* init has ended and the monitor goes on: a reboot. Learn the new init. */
 static void *reboot_thread(void *arg)
 {
@@ -100,7 +112,7 @@ static void *reboot_thread(void *arg)
 	mutex_unlock(&i->all->lock);
 	if (monitor >= 0 && container_wait_running(i->all->host, name, old, monitor, 0, &p, &err) < 0)
 		log_warn("rebooting container was lost sight of", LOG_STR("instance", name), LOG_ERR(&err));
-	else if (p.state != CONTAINER_STOPPED) {
+	else if (p.state != CONTAINER_STOPPED && is_monitor(i, p.monitor_pid)) {
 		instance_adopt_process(i, &p);
 		i->all->event(i->all->event_arg, i->row.project, name, "instance-restarted");
 	}
@@ -438,7 +450,7 @@ void instance_after_stop(struct instance *i)
 	mutex_lock(&all->lock);
 	mine = i->stopped_by_itself && !i->gone;
 	i->stopped_by_itself = false;
-	ephemeral = i->row.ephemeral;
+	ephemeral = i->row.ephemeral && !i->restarting;
 	mutex_unlock(&all->lock);
 	if (!mine)
 		return;
@@ -461,77 +473,91 @@ void instance_after_stop(struct instance *i)
 		log_error("cleaning up after a container failed", LOG_STR("instance", name), LOG_ERR(&err));
 }
 
-static bool wait_stopped(struct instance *i, int64_t timeout_ms)
+/* Wait until it has stopped once more than @stops times. */
+static bool wait_stopped(struct instance *i, unsigned stops, int64_t timeout_ms)
 {
 	struct instances *all = i->all;
 	int64_t deadline = time_monotonic_ms() + timeout_ms;
 	bool stopped;
 
 	mutex_lock(&all->lock);
-	while (i->state != CONTAINER_STOPPED) {
+	while (i->stops == stops) {
 		if (timeout_ms < 0)
 			cond_wait(&all->changed, &all->lock);
 		else if (!cond_wait_until(&all->changed, &all->lock, deadline))
 			break;
 	}
-	stopped = i->state == CONTAINER_STOPPED;
+	stopped = i->stops != stops;
 	mutex_unlock(&all->lock);
 	return stopped;
 }
 
-static int stop_busy(struct instance *i, bool force, int64_t timeout_ms, struct error *err)
+/* Ask it to stop, or kill it: what can be done with busy held. *@ret_stops is for wait_stopped(). */
+static int begin_stop(struct instance *i, bool force, unsigned *ret_stops, struct error *err)
 {
 	auto_free char *name = instance_lxc_name(i);
-	enum container_state state = instance_state(i);
-	int r;
+	enum container_state state;
+	int r = 0;
 
+	mutex_lock(&i->all->lock);
+	state = i->state;
+	*ret_stops = i->stops;
+	mutex_unlock(&i->all->lock);
+	if (i->gone)
+		return error_set(err, 404, "Instance not found");
 	if (state == CONTAINER_STOPPED)
 		return error_set(err, 400, "The instance is already stopped");
-	force = force || timeout_ms == 0;
-	if (!force && state == CONTAINER_FROZEN) {
+	if (!force && state == CONTAINER_FROZEN)
 		r = container_unfreeze(i->all->host, name, err);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	r = force ? container_kill(i->all->host, name, err) : container_halt(i->all->host, name, err);
 	/* it may have ended by itself between the question and the signal */
 	if (r < 0 && instance_state(i) != CONTAINER_STOPPED)
 		return r;
 	error_clear(err);
-	if (!wait_stopped(i, force ? KILL_TIMEOUT_MS : timeout_ms))
-		return error_errno(err, ETIMEDOUT, "Failed shutting down instance, status is \"Running\"");
-	instance_after_stop(i);
 	return 0;
 }
 
+/*
+ * The wait for a container that was asked politely may be endless, so others may work on the instance meanwhile: a
+ * forced stop above all.
+ */
 int instance_stop(struct instance *i, bool force, int64_t timeout_ms, struct error *err)
 {
+	unsigned stops;
 	int r;
 
+	force = force || timeout_ms == 0;
 	mutex_lock(&i->busy);
-	r = stop_busy(i, force, timeout_ms, err);
+	r = begin_stop(i, force, &stops, err);
 	mutex_unlock(&i->busy);
-	return r;
+	if (r < 0)
+		return r;
+	if (!wait_stopped(i, stops, force ? KILL_TIMEOUT_MS : timeout_ms))
+		return error_errno(err, ETIMEDOUT, "Failed shutting down instance, status is \"Running\"");
+	mutex_lock(&i->busy);
+	instance_after_stop(i);
+	mutex_unlock(&i->busy);
+	return 0;
+}
+
+static void set_restarting(struct instance *i, bool restarting)
+{
+	mutex_lock(&i->all->lock);
+	i->restarting = restarting;
+	mutex_unlock(&i->all->lock);
 }
 
 int instance_restart(struct instance *i, bool force, int64_t timeout_ms, struct error *err)
 {
-	bool ephemeral;
 	int r;
 
-	mutex_lock(&i->busy);
-	/* an ephemeral container would be removed by its stop */
-	mutex_lock(&i->all->lock);
-	ephemeral = i->row.ephemeral;
-	i->row.ephemeral = false;
-	mutex_unlock(&i->all->lock);
-	r = stop_busy(i, force, timeout_ms, err);
-	mutex_lock(&i->all->lock);
-	i->row.ephemeral = ephemeral;
-	mutex_unlock(&i->all->lock);
+	set_restarting(i, true);
+	r = instance_stop(i, force, timeout_ms, err);
 	if (r == 0)
-		r = start_busy(i, err);
-	mutex_unlock(&i->busy);
+		r = instance_start(i, err);
+	set_restarting(i, false);
 	return r;
 }
 
@@ -616,9 +642,12 @@ void instances_autostart(struct instances *all, bool boot)
 
 	for (size_t k = 0; k < n; k++) {
 		auto_strmap struct strmap c = STRMAP_INIT;
+		auto_error struct error err = ERROR_INIT;
 		bool was_running;
 
-		instance_expanded_config(list[k], &c);
+		if (instance_expanded_config(list[k], &c, &err) < 0)
+			log_error("instance is not looked at for the boot", LOG_STR("instance", list[k]->row.name),
+				  LOG_ERR(&err));
 		was_running = streq(strmap_get_or(&c, "volatile.last_state.power", ""), "RUNNING");
 		if (was_running && !boot && instance_state(list[k]) == CONTAINER_STOPPED)
 			ended_meanwhile(list[k]);
@@ -695,8 +724,10 @@ void instances_shutdown(struct instances *all, bool force)
 	order = xnew_array(struct ordered, n);
 	for (size_t k = 0; k < n; k++) {
 		auto_strmap struct strmap c = STRMAP_INIT;
+		auto_error struct error err = ERROR_INIT;
 
-		instance_expanded_config(list[k], &c);
+		if (instance_expanded_config(list[k], &c, &err) < 0)
+			error_ignore(&err, "it is stopped with the default settings");
 		if (instance_state(list[k]) != CONTAINER_STOPPED)
 			order[m++] = (struct ordered){.i = instance_ref(list[k]),
 						      .priority = int_key(&c, "boot.stop.priority", 0),

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "instance/instance_internal.h"
 
@@ -94,6 +95,37 @@ static int write_row(struct instance *i, struct db_instance *row, struct error *
 	return r;
 }
 
+/* Was one renamed or deleted since the check? The caller holds the references. */
+static int check_profiles_exist(struct instances *all, const struct db_instance *row, struct error *err)
+{
+	struct store *s = all->store;
+	int r = 0;
+
+	mutex_lock(&s->lock);
+	for (size_t k = 0; k < row->profiles.len && r == 0; k++)
+		if (!store_profile_locked(s, row->project, row->profiles.items[k]))
+			r = error_set(err, 400, "Requested profile \"%s\" doesn't exist", row->profiles.items[k]);
+	mutex_unlock(&s->lock);
+	return r;
+}
+
+/* The new row in memory. Project and name keep their place: others read them without the lock. */
+static void take_row(struct instance *i, struct db_instance *row)
+{
+	mutex_lock(&i->all->lock);
+	free(row->project);
+	free(row->name);
+	row->project = i->row.project;
+	row->name = i->row.name;
+	i->row.project = i->row.name = NULL;
+	row->phase = i->row.phase;
+	db_instance_done(&i->row);
+	i->row = *row;
+	*row = (struct db_instance){0};
+	instance_touch_locked(i);
+	mutex_unlock(&i->all->lock);
+}
+
 /* The new row with its expansion has passed the commit point: make it so, on disk and in a running container. */
 static int commit(struct instance *i, struct db_instance *row, const struct instance_expanded *before,
 		  const struct instance_expanded *after, struct error *err)
@@ -104,22 +136,17 @@ static int commit(struct instance *i, struct db_instance *row, const struct inst
 
 	if (r < 0)
 		return r;
-	r = write_row(i, row, err);
-	if (r < 0) {
-		if (running)
-			instance_apply_live(i, after, before, &undo);
-		return r;
-	}
-	mutex_lock(&i->all->lock);
-	free(row->name);
-	row->name = xstrdup(i->row.name);
-	row->phase = i->row.phase;
-	db_instance_done(&i->row);
-	i->row = *row;
-	*row = (struct db_instance){0};
-	instance_touch_locked(i);
-	mutex_unlock(&i->all->lock);
-	return 0;
+	instances_hold_references(i->all);
+	r = check_profiles_exist(i->all, row, err);
+	if (r == 0)
+		r = write_row(i, row, err);
+	if (r == 0)
+		take_row(i, row);
+	instances_release_references(i->all);
+	if (r < 0 && running && instance_apply_live(i, after, before, &undo) < 0)
+		log_error("refused change stays in the running container", LOG_STR("instance", i->row.name),
+			  LOG_ERR(&undo));
+	return r;
 }
 
 static int update_busy(struct instance *i, const struct instance_put *put, struct error *err)

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -380,8 +381,8 @@ static int make_userns(struct error *err)
 {
 	auto_close int out = -EBADF, in = -EBADF;
 	int pipes[2], fd = -EBADF;
+	pid_t pid, parent = getpid();
 	char path[48], c;
-	pid_t pid;
 
 	if (pipe2(pipes, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "Make a pipe");
@@ -391,7 +392,16 @@ static int make_userns(struct error *err)
 	if (pid < 0)
 		return error_errno(err, errno, "Fork");
 	if (pid == 0) {
-		/* only async-signal-safe calls: the daemon has threads */
+		/*
+		 * only async-signal-safe calls: the daemon has threads; it holds none of the daemon's fds and does not
+		 * outlive it
+		 */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+			_exit(1);
+		if (out != 3 && dup3(out, 3, O_CLOEXEC) < 0)
+			_exit(1);
+		close_range(4, ~0U, 0);
+		out = 3;
 		if (unshare(CLONE_NEWUSER) < 0 || write(out, "x", 1) != 1)
 			_exit(1);
 		for (;;)
