@@ -112,6 +112,9 @@ void api_etag(const char *json, size_t len, char etag[65]);
 
 /* Answers. @metadata is JSON text and taken. */
 void api_sync(struct api_call *c, struct strbuf *metadata);
+/* The same without a copy, for large answers: what is appended between the two is the metadata. */
+struct strbuf *api_sync_begin(struct api_call *c);
+void api_sync_end(struct api_call *c);
 void api_sync_etag(struct api_call *c, struct strbuf *metadata, const char *etag);
 void api_empty(struct api_call *c);                         /* 200 with {} */
 void api_created(struct api_call *c, const char *location); /* 201 */

@@ -33,25 +33,23 @@ static int list_instances(struct api_call *c, struct error *err)
 	enum instance_list_form form = recursion == 0   ? INSTANCE_LIST_NAMES
 				       : recursion == 1 ? INSTANCE_LIST_OBJECTS
 							: INSTANCE_LIST_FULL;
-	struct strbuf b = STRBUF_INIT;
+	struct strbuf *out;
 	int r = str_is_empty(text) ? 0 : filter_parse(text, &f, err);
 
 	if (r == 0 && type && !streq(type, "container") && !streq(type, "virtual-machine") && !streq(type, "any"))
 		r = error_set(err, 400, "Invalid instance type \"%s\"", type);
 	if (r < 0)
 		return r;
+	out = api_sync_begin(c);
 	/* there are only containers */
 	if (streq(c->prefix, "virtual-machines") || (type && streq(type, "virtual-machine")))
-		strbuf_append(&b, "[]");
+		strbuf_append(out, "[]");
 	else
 		r = instances_render(c->api->instances, all ? NULL : c->project, form, c->prefix,
-				     f ? keep_by_filter : NULL, f, &JSONW(&b), err);
-	if (r < 0) {
-		strbuf_done(&b);
-		return r;
-	}
-	api_sync(c, &b);
-	return 0;
+				     f ? keep_by_filter : NULL, f, &JSONW(out), err);
+	if (r == 0)
+		api_sync_end(c);
+	return r;
 }
 
 static int find(struct api_call *c, struct instance **ret, struct error *err)

@@ -346,17 +346,24 @@ int api_check_etag(struct api_call *c, const char *etag, struct error *err)
 static const char sync_head[] = "{\"type\":\"sync\",\"status\":\"Success\",\"status_code\":200,\"operation\":\"\","
 				"\"error_code\":0,\"error\":\"\",\"metadata\":";
 
-/* @metadata's own buffer becomes the body: the head is put in front in place when there is room, else once copied. */
+struct strbuf *api_sync_begin(struct api_call *c)
+{
+	strbuf_append_len(&c->resp->body, sync_head, sizeof(sync_head) - 1);
+	return &c->resp->body;
+}
+
+void api_sync_end(struct api_call *c)
+{
+	strbuf_append_len(&c->resp->body, "}\n", 2);
+	http_response_header(c->resp, "Content-Type", "application/json");
+}
+
 void api_sync(struct api_call *c, struct strbuf *metadata)
 {
-	struct strbuf *out = &c->resp->body;
-
-	strbuf_reserve(out, sizeof(sync_head) + metadata->len + 4);
-	strbuf_append_len(out, sync_head, sizeof(sync_head) - 1);
-	strbuf_append_len(out, metadata->data, metadata->len);
-	strbuf_append_len(out, "}\n", 2);
+	strbuf_reserve(&c->resp->body, sizeof(sync_head) + metadata->len + 4);
+	strbuf_append_len(api_sync_begin(c), metadata->data, metadata->len);
 	strbuf_done(metadata);
-	http_response_header(c->resp, "Content-Type", "application/json");
+	api_sync_end(c);
 }
 
 void api_sync_etag(struct api_call *c, struct strbuf *metadata, const char *etag)

@@ -363,7 +363,10 @@ static void raise_limits(void)
 
 	/* threads come and go: few arenas keep the heap small */
 	mallopt(M_ARENA_MAX, 2);
-	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+	/* a large answer is served from the heap again and again: mapping and faulting in its pages costs more than
+	 * filling it */
+	mallopt(M_MMAP_THRESHOLD, 4 * 1024 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
 	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
 		lim.rlim_cur = lim.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &lim);

@@ -176,7 +176,15 @@ static void render_name(struct instance *i, const char *prefix, struct jsonw *w)
 /* The common list: pieces copied under one lock. */
 static void render_objects(struct instances *all, const char *project, struct jsonw *w)
 {
+	size_t total = 0;
+
 	mutex_lock(&all->lock);
+	/* room for all at once: a growing buffer would be copied again and again */
+	for (size_t k = 0; k < all->n; k++) {
+		cache_locked(all->list[k]);
+		total += all->list[k]->json_len + 1;
+	}
+	strbuf_reserve(w->out, total + 64);
 	for (size_t k = 0; k < all->n; k++) {
 		struct instance *i = all->list[k];
 
