@@ -63,5 +63,13 @@ void lxc_log_mark_memory(struct lxc_log_mark *mark, struct lxc_container *c);
 /* Fill @err: "@what: <errors of liblxc>". @status: HTTP. Returns -errnum. */
 int lxc_log_error(struct lxc_log_mark *mark, struct error *err, int status, const char *what);
 
-/* lxc_container_new() with an error. */
+/*
+ * Who holds the abstract socket through which liblxc asks for the container's state? 1: a process of root, 0: nobody;
+ * an error (500) when it is somebody else, or when nobody takes the connection for some seconds.
+ */
+int container_check_socket(const char *name, const char *lxcpath, struct error *err);
+/* An error (500) unless @monitor is root's, runs our program, and @init is in no other container's control groups. */
+int container_check_processes(const char *name, pid_t init, pid_t monitor, struct error *err);
+
+/* lxc_container_new() after container_check_socket(), with an error. */
 struct lxc_container *container_open(const char *name, const char *lxcpath, struct error *err);

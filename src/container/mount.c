@@ -1,7 +1,8 @@
 /*
  * Mounts in a running container. The source is an fd of the host; it becomes a detached mount out here, this process
  * then joins the container's user and mount namespaces, resolves the target with the container's root as "/", and
- * attaches it there. Whatever links the container has planted lead somewhere inside the container.
+ * attaches it there. A read-only one goes through a mount namespace of the container's user namespace on its way,
+ * which locks the flag. Whatever links the container has planted lead somewhere inside the container.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -20,6 +21,10 @@
 #include "base/str.h"
 #include "base/strv.h"
 #include "container/container.h"
+#include "container/readonly.h"
+
+/* Covered, in a namespace of ours only, while a mount passes through; any folder that hosts have would do. */
+#define PASSAGE "/run"
 
 #define UMOUNT_DETACH 2
 #define UMOUNT_NO_LINK 8
@@ -50,7 +55,7 @@ static int open_user_namespace(pid_t pid, int *ret_fd)
 	return 1;
 }
 
-static int set_attributes(int tree, uint32_t flags, const char *propagation, int userns, struct error *err)
+static int set_attributes(int tree, uint32_t flags, int userns, struct error *err)
 {
 	struct mount_attr attr = {0};
 	unsigned recurse = flags & WIRE_MOUNT_RECURSIVE ? AT_RECURSIVE : 0;
@@ -64,12 +69,17 @@ static int set_attributes(int tree, uint32_t flags, const char *propagation, int
 	if (attr.attr_set && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | recurse, &attr, sizeof(attr)) < 0)
 		return error_errno(err, errno, "Set %s on the mount (mount_setattr)",
 				   attr.attr_set & MOUNT_ATTR_IDMAP ? "the id map" : "read-only");
+	return 0;
+}
+
+static int set_propagation(int tree, const char *propagation, struct error *err)
+{
 	for (size_t i = 0; i < ARRAY_SIZE(propagations); i++) {
 		struct mount_attr p = {.propagation = propagations[i].flag};
+		unsigned recurse = propagations[i].recursive ? AT_RECURSIVE : 0;
 
 		if (!streq(propagations[i].name, propagation))
 			continue;
-		recurse = propagations[i].recursive ? AT_RECURSIVE : 0;
 		if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | recurse, &p, sizeof(p)) < 0)
 			return error_errno(err, errno, "Set propagation %s (mount_setattr)", propagation);
 		return 0;
@@ -77,11 +87,16 @@ static int set_attributes(int tree, uint32_t flags, const char *propagation, int
 	return error_set(err, 400, "Invalid mount propagation \"%s\"", propagation);
 }
 
-/* Become the container's root, inside its mounts. */
-static int enter(int init_pidfd, int userns, struct error *err)
+static int enter_userns(int userns, struct error *err)
 {
 	if (userns >= 0 && setns(userns, CLONE_NEWUSER) < 0)
 		return error_errno(err, errno, "Enter the container's user namespace");
+	return 0;
+}
+
+/* Become the container's root, inside its mounts; its user namespace has been entered. */
+static int enter(int init_pidfd, int userns, struct error *err)
+{
 	if (setns(init_pidfd, CLONE_NEWNS) < 0)
 		return error_errno(err, errno, "Enter the container's mount namespace");
 	if (userns >= 0 && (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
@@ -188,6 +203,48 @@ static int clone_tree(int source, uint32_t flags, struct error *err)
 	return tree < 0 ? error_errno(err, errno, "Copy the source's mount (open_tree)") : tree;
 }
 
+/*
+ * Exchange *@tree for a copy whose flags are locked, and enter the user namespace. The mount is attached in a
+ * namespace of ours, and that is copied into the user namespace: the kernel locks the flags of the copies.
+ */
+static int lock_flags(int *tree, int userns, struct error *err)
+{
+	static const char path[] = PASSAGE "/mount";
+	int copy, r;
+
+	r = mounts_unshare(err);
+	if (r == 0)
+		r = mounts_scratch(PASSAGE, err);
+	if (r == 0)
+		r = mounts_attach(*tree, path, err);
+	if (r == 0)
+		r = enter_userns(userns, err);
+	if (r < 0)
+		return r;
+	if (unshare(CLONE_NEWNS) < 0)
+		return error_errno(err, errno, "Copy the mounts into the container's user namespace");
+	copy = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (copy < 0)
+		return error_errno(err, errno, "Copy the mount (open_tree)");
+	fd_close(*tree);
+	*tree = copy;
+	return 0;
+}
+
+/* Set what is changed last, and enter the user namespace. */
+static int bring(int *tree, uint32_t flags, const char *propagation, int userns, struct error *err)
+{
+	int r;
+
+	if ((flags & WIRE_MOUNT_READONLY) && userns >= 0) {
+		r = lock_flags(tree, userns,
+			       err); /* the copy is private or follows the host, whatever was set before */
+		return r < 0 ? r : set_propagation(*tree, propagation, err);
+	}
+	r = set_propagation(*tree, propagation, err);
+	return r < 0 ? r : enter_userns(userns, err);
+}
+
 int request_mount(struct request *rq, struct error *err)
 {
 	struct wire_reader *in = &rq->msg.reader;
@@ -211,7 +268,10 @@ int request_mount(struct request *rq, struct error *err)
 	tree = clone_tree(source, flags, err);
 	if (tree < 0)
 		return tree;
-	r = set_attributes(tree, flags, propagation ? propagation : "private", userns, err);
+	r = set_attributes(tree, flags, userns, err);
+	if (r < 0)
+		return r;
+	r = bring(&tree, flags, propagation ? propagation : "private", userns, err);
 	if (r < 0)
 		return r;
 	r = enter(init, userns, err);
@@ -254,7 +314,9 @@ int request_umount(struct request *rq, struct error *err)
 	r = open_user_namespace(pidfd_pid(init), &userns);
 	if (r < 0)
 		return error_errno(err, -r, "Open the container's user namespace");
-	r = enter(init, userns, err);
+	r = enter_userns(userns, err);
+	if (r == 0)
+		r = enter(init, userns, err);
 	if (r < 0)
 		return r;
 	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -11,6 +11,8 @@
 #include "base/timeutil.h"
 #include "container/container.h"
 
+#define ENDING_MS 500 /* from giving up the program to being dead */
+
 int64_t proc_status_number(const char *path, const char *key)
 {
 	auto_error struct error err = ERROR_INIT;
@@ -40,8 +42,11 @@ pid_t pidfd_pid(int pidfd)
 
 struct lxc_container *container_open(const char *name, const char *lxcpath, struct error *err)
 {
-	struct lxc_container *c = lxc_container_new(name, lxcpath);
+	struct lxc_container *c;
 
+	if (container_check_socket(name, lxcpath, err) < 0)
+		return NULL;
+	c = lxc_container_new(name, lxcpath);
 	if (!c)
 		error_set(err, 500, "Open container %s below %s: liblxc refused", name, lxcpath);
 	return c;
@@ -76,26 +81,47 @@ static uint32_t wire_state(struct lxc_container *c)
 	return streq(state, "FROZEN") ? WIRE_STATE_FROZEN : WIRE_STATE_RUNNING;
 }
 
-/* False: it does not run (any more). Fills pids and fds when it does. */
-static bool look_up(struct lxc_container *c, uint32_t *state, pid_t *init, pid_t *monitor, int fds[2])
+static bool has_ended(int pidfd, int timeout_ms)
 {
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&p, 1, timeout_ms) > 0;
+}
+
+/* 0: it does not run (any more); 1: it does, pids and fds are filled; an error when something else poses as it. */
+static int look_up(struct lxc_container *c, uint32_t *state, pid_t *init, pid_t *monitor, int fds[2], struct error *err)
+{
+	int r = container_check_socket(c->name, c->config_path, err);
+
+	if (r <= 0)
+		return r;
 	*state = wire_state(c);
 	if (*state == WIRE_STATE_STOPPED)
-		return false;
+		return 0;
 	*init = c->init_pid(c);
 	if (*init <= 0)
-		return false;
+		return 0;
 	fds[0] = (int)syscall(SYS_pidfd_open, *init, 0);
 	if (fds[0] < 0)
-		return false;
+		return 0;
 	fds[1] = open_parent(*init, monitor);
 	/* init may have ended, and its number been given to somebody else, before the pidfd was open */
 	if (fds[1] < 0 || c->init_pid(c) != *init) {
 		fds[0] = fd_close(fds[0]);
 		fds[1] = fd_close(fds[1]);
-		return false;
+		return 0;
 	}
-	return true;
+	r = container_check_processes(c->name, *init, *monitor, err);
+	if (r == 0)
+		return 1;
+	/* a process that is just ending has no program any more */
+	if (has_ended(fds[0], 0) || has_ended(fds[1], ENDING_MS)) {
+		error_ignore(err, "it ran no program because it was ending");
+		r = 0;
+	}
+	fds[0] = fd_close(fds[0]);
+	fds[1] = fd_close(fds[1]);
+	return r;
 }
 
 int request_reply_process(struct request *rq, struct lxc_container *c, struct error *err)
@@ -104,8 +130,10 @@ int request_reply_process(struct request *rq, struct lxc_container *c, struct er
 	uint32_t state = WIRE_STATE_STOPPED;
 	pid_t init = 0, monitor = 0;
 	int fds[2] = {-EBADF, -EBADF};
-	bool running = c && look_up(c, &state, &init, &monitor, fds);
+	int running = c ? look_up(c, &state, &init, &monitor, fds, err) : 0;
 
+	if (running < 0)
+		return running;
 	wire_put_u32(&b, WIRE_REPLY_PROCESS);
 	wire_put_u32(&b, running ? state : WIRE_STATE_STOPPED);
 	wire_put_u32(&b, running ? (uint32_t)init : 0);
@@ -127,13 +155,6 @@ int request_find(struct request *rq, struct error *err)
 	return request_reply_process(rq, c, err);
 }
 
-static bool has_ended(int pidfd, int timeout_ms)
-{
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-
-	return poll(&p, 1, timeout_ms) > 0;
-}
-
 /*
  * While the monitor exchanges one init for the next its command socket is closed, and nothing tells when it is back:
  * so this looks again, at growing intervals, but sleeps on the monitor's pidfd and sees its end at once.
@@ -145,8 +166,11 @@ static int wait_for_next_init(struct lxc_container *c, pid_t old_init, int monit
 	int pause_ms = 2;
 
 	while (!has_ended(monitor, 0)) {
-		pid_t init = c->init_pid(c);
+		int r = container_check_socket(c->name, c->config_path, err);
+		pid_t init = r > 0 ? c->init_pid(c) : 0;
 
+		if (r < 0)
+			return r;
 		if (init > 0 && init != old_init && wire_state(c) == WIRE_STATE_RUNNING)
 			return 0;
 		if (time_monotonic_ms() >= deadline) {

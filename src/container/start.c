@@ -11,12 +11,28 @@
 #include "base/str.h"
 #include "container/container.h"
 #include "container/join.h"
+#include "container/readonly.h"
 
 #define ITEMS_MAX 4096u
+
+/* Is there an id map among the items that are still to be read? */
+static bool has_user_namespace(struct wire_reader r, uint32_t count)
+{
+	for (uint32_t i = 0; i < count && !r.bad; i++) {
+		auto_free char *key = wire_get_str(&r);
+		auto_free char *value = wire_get_str(&r);
+
+		if (key && value && streq(key, "lxc.idmap") && *value)
+			return true;
+	}
+	return false;
+}
 
 static int configure(struct lxc_container *c, struct wire_reader *r, struct join_note *note, struct error *err)
 {
 	uint32_t count = wire_get_u32(r);
+	bool lockable = has_user_namespace(*r, count);
+	unsigned n_readonly = 0;
 
 	if (r->bad || count > ITEMS_MAX)
 		return request_malformed(err);
@@ -26,6 +42,9 @@ static int configure(struct lxc_container *c, struct wire_reader *r, struct join
 
 		if (!key || !value)
 			return request_malformed(err);
+		if (lockable && streq(key, "lxc.mount.entry") &&
+		    readonly_take_entry(&value, c->config_path, &n_readonly, err) < 0)
+			return -err->errnum;
 		if (!c->set_config_item(c, key, value)) {
 			error_set(err, 400, "Set liblxc's \"%s\" to \"%s\": liblxc refused it", key, value);
 			return -err->errnum;

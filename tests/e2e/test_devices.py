@@ -43,13 +43,76 @@ def test_disk(api, name, source):
     assert api.sh(name, "cat /mnt/share/file") == "from the host\n"
 
 
+def assert_stays_readonly(api, name, path):
+    """The container's root tries to take the flag off, with and without the mount's other flags, and through copies of it."""
+    for line in api.sh(name, "cat /proc/self/mounts").splitlines():
+        _, point, _, options = line.split()[:4]
+        if point == path:
+            flags = [o for o in options.split(",") if o in ("nosuid", "nodev", "noexec", "relatime", "noatime", "nodiratime")]
+    attempts = ["remount,bind,rw", "remount,rw,bind," + ",".join(flags), "remount,rw", "remount,bind,rw,relatime", "remount,bind,rw,noatime"]
+    for where in (path, "/mnt/copy"):
+        if where != path:
+            api.sh(name, f"mkdir -p {where}; mount -o bind {path} {where}")
+        for options in attempts:
+            api.run(name, "mount", "-o", options, where)
+        assert api.run(name, "touch", f"{where}/new")[0] != 0
+        assert api.run(name, "sh", "-c", f"echo x >{where}/file")[0] != 0
+    api.run(name, "unshare", "-m", "sh", "-c", f"mount -o {attempts[1]} {path}; touch {path}/new")
+    assert api.run(name, "sh", "-c", f"umount {path} && touch {path}/new && cat {path}/file")[0] != 0
+
+
+@pytest.fixture
+def open_source(source):
+    """A directory that everybody may write: only the mount's flag stands in the way."""
+    source.chmod(0o777)
+    (source / "file").chmod(0o666)
+    return source
+
+
 @pytest.mark.ours
-def test_disk_readonly(api, name, source):
-    api.launch(name, devices={"d": {"type": "disk", "source": str(source), "path": "/mnt/share", "readonly": "true", "shift": "true"}})
+@pytest.mark.parametrize("shift", ["false", "true"])
+@pytest.mark.parametrize("when", ["start", "hot", "reboot"])
+def test_disk_readonly(api, name, open_source, shift, when):
+    device = {"d": {"type": "disk", "source": str(open_source), "path": "/mnt/share", "readonly": "true", "shift": shift}}
+    api.launch(name, devices={} if when == "hot" else device)
+    if when == "hot":
+        api.done(change(api, name, device))
+    elif when == "reboot":
+        api.done(api.state(name, "restart"))
     assert api.sh(name, "cat /mnt/share/file") == "from the host\n"
-    assert api.run(name, "touch", "/mnt/share/new")[0] != 0
-    assert not (source / "new").exists()
-    assert api.run(name, "mount", "-o", "remount,rw,bind", "/mnt/share")[0] != 0
+    assert_stays_readonly(api, name, "/mnt/share")
+    assert not (open_source / "new").exists()
+    assert (open_source / "file").read_text() == "from the host\n"
+
+
+@pytest.mark.ours
+def test_readonly_and_writable_disks_of_one_source(daemon, api, name, open_source):
+    """A path with a space, a file, and the same folder twice; the folder is free to go while the container runs."""
+    spaced = daemon.root / f"with space {name}"
+    spaced.mkdir()
+    (spaced / "file").write_text("spaced\n")
+    disk = {"type": "disk", "source": str(open_source)}
+    api.launch(name, devices={"r": {**disk, "path": "/mnt/r", "readonly": "true"}, "w": {**disk, "path": "/mnt/w"},
+                              "s": {"type": "disk", "source": str(spaced), "path": "/mnt/s", "readonly": "true"},
+                              "f": {"type": "disk", "source": str(open_source / "file"), "path": "/etc/given", "readonly": "true"}})
+    api.sh(name, "touch /mnt/w/new; cat /mnt/r/new")
+    assert api.sh(name, "cat /mnt/s/file") == "spaced\n"
+    assert api.sh(name, "cat /etc/given") == "from the host\n"
+    assert_stays_readonly(api, name, "/mnt/r")
+    assert api.run(name, "sh", "-c", "mount -o remount,bind,rw,relatime /etc/given; echo x >/etc/given")[0] != 0
+    assert (open_source / "file").read_text() == "from the host\n"
+    (spaced / "file").unlink()
+    spaced.rmdir()
+    assert ".readonly" not in open("/proc/self/mountinfo").read()
+    daemon.restart()
+    assert api.get(url(name))["status"] == "Running"
+    assert api.sh(name, "cat /mnt/w/file") == "from the host\n"
+
+
+@pytest.mark.ours
+def test_readonly_with_the_mounts_below_is_refused(api, name, source):
+    device = {"type": "disk", "source": str(source), "path": "/mnt/r", "readonly": "true", "recursive": "true"}
+    assert "exclude each other" in api.failure(api.create(name, devices={"d": device}))
 
 
 @pytest.mark.ours
