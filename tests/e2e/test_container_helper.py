@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from helpers.squatter import squatter
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("LXD_BIN", TOP / "build"))
 POLICY = "2\ndenylist\nreject_force_umount\n[all]\nkexec_load errno 38\nopen_by_handle_at errno 38\n"
@@ -26,10 +28,10 @@ class Failure(Exception):
 
 
 class Driver:
-    def __init__(self, top):
+    def __init__(self, top, helper=BIN / "lxd-container"):
         self.top = top
         (top / "lxc").mkdir(exist_ok=True)
-        self.process = subprocess.Popen([BIN / "ct-driver", BIN / "lxd-container", top / "lxc"], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([BIN / "ct-driver", helper, top / "lxc"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
 
     def ask(self, *words):
@@ -97,7 +99,10 @@ def driver():
 
 
 def cgroups(name):
-    return [p for p in pathlib.Path("/sys/fs/cgroup").rglob("lxc.*") if p.name.endswith("." + name)]
+    found = []
+    for top, dirs, _ in os.walk("/sys/fs/cgroup"):  # other tests' groups may go meanwhile
+        found += [pathlib.Path(top, d) for d in dirs if d.startswith("lxc.") and d.endswith("." + name)]
+    return found
 
 
 def eventually(question, seconds=5):
@@ -230,6 +235,82 @@ def test_start_twice(driver, c1):
     with pytest.raises(Failure) as e:
         driver.start(c1)
     assert e.value.status == 400 and "already running" in e.value.message
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_socket_held_by_another_user(driver, answers):
+    """Nobody but root can pose as a monitor, and a start does not wait for who tries."""
+    name = f"{PREFIX}held"
+    driver.items(name)
+    start = time.monotonic()
+    with squatter(driver.top / "lxc" / name / "command", 65534, os.getpid() if answers else 0):
+        for ask in (lambda: driver.start(name), lambda: driver.ask("find", name), lambda: driver.ask("kill", name)):
+            with pytest.raises(Failure) as e:
+                ask()
+            assert e.value.message == f"The control socket of container {name} is held by uid 65534"
+    assert time.monotonic() - start < 10
+    assert driver.ask("find", name) == ["0", "0", "0"]
+
+
+def test_monitor_is_our_program(driver, c1):
+    """Even root's answer counts only when the processes that it names are a container's."""
+    name = f"{PREFIX}posed"
+    address = driver.top / "lxc" / name / "command"
+    with squatter(address, 0, driver.process.pid):
+        with pytest.raises(Failure) as e:
+            driver.ask("find", name)
+        assert f"that answers for container {name} is another program" in e.value.message
+    with squatter(address, 0, driver.pids[0]):
+        with pytest.raises(Failure) as e:
+            driver.ask("find", name)
+        assert f"container {name} has not started it: the process named as its init is in another" in e.value.message
+    assert driver.ask("find", c1)[0] == "1"
+
+
+def test_monitor_of_an_earlier_version_is_known(driver):
+    """An upgrade puts another file in the program's place; the monitors that run are of the one that is gone."""
+    top = driver.top / "upgrade"
+    top.mkdir()
+    (top / "rootfs").symlink_to(driver.top / "rootfs")
+    (top / "seccomp").write_text(POLICY)
+    helper = top / "lxd-container"
+    shutil.copy(BIN / "lxd-container", helper)
+    name = f"{PREFIX}upgrade"
+    other = Driver(top, helper)
+    try:
+        init, monitor = other.start(name)
+        shutil.copy(helper, top / "new")
+        (top / "new").rename(helper)
+        assert other.ask("find", name) == ["1", str(init), str(monitor)]
+        os.kill(int(other.ask("zygote")[0]), signal.SIGKILL)
+        assert other.ask("find", name) == ["1", str(init), str(monitor)]
+        assert os.readlink(f"/proc/{monitor}/exe") == f"{helper} (deleted)"
+        other.ask("kill", name)
+    finally:
+        other.close()
+
+
+def test_name_too_long_for_a_socket(driver):
+    """liblxc hashes such names; we must look at the same one."""
+    top = driver.top / ("long" * 20) / ("path" * 10)
+    top.mkdir(parents=True)
+    (top / "rootfs").symlink_to(driver.top / "rootfs")
+    (top / "seccomp").write_text(POLICY)
+    name = f"{PREFIX}long"
+    other = Driver(top)
+    try:
+        init, monitor = other.start(name)
+        assert other.ask("find", name) == ["1", str(init), str(monitor)]
+        addresses = [line.split()[-1] for line in open("/proc/net/unix") if line.rstrip().endswith("/command")]
+        (hashed,) = [a for a in addresses if a.startswith("@lxc/")]
+        other.ask("kill", name)
+        assert other.ask("find", name)[0] == "0"
+        with squatter(hashed[1:], 65534):
+            with pytest.raises(Failure) as e:
+                other.ask("find", name)
+            assert f"container {name} is held by uid 65534" in e.value.message
+    finally:
+        other.close()
 
 
 @pytest.mark.parametrize("changes,errnum,words", [

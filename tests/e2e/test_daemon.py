@@ -12,6 +12,7 @@ import pytest
 from conftest import make_daemon
 from helpers import images
 from helpers.daemon import BIN, REFERENCE, eventually
+from helpers.squatter import squatter
 
 
 @pytest.fixture
@@ -101,6 +102,26 @@ def test_a_container_that_ended_meanwhile_is_found_stopped(daemon, api, name):
     eventually(lambda: not [m for m in daemon.mounts() if name in m], what="mounts are gone")
     api.done(api.state(name, "start"))
     assert api.sh(name, "echo ok") == "ok\n"
+
+
+@pytest.mark.ours
+def test_a_foreign_process_is_not_adopted(daemon, api, name):
+    """Whoever holds the socket of a container that does not run can name any process as its first."""
+    other = daemon.new_name()
+    api.launch(other)
+    api.done(api.create(name))
+    victim = state(daemon, other)["pid"]
+    for init in (victim, 0):
+        with squatter(daemon.dir / "containers" / name / "command", 65534, init):
+            begin = time.monotonic()
+            daemon.restart()
+            assert (state(daemon, name)["status"], state(daemon, name)["pid"]) == ("Stopped", 0)
+            assert state(daemon, other)["pid"] == victim
+            assert f"The control socket of container {name} is held by uid 65534" in api.failure(api.state(name, "start"))
+            assert time.monotonic() - begin < 20
+        assert state(daemon, name)["status"] == "Stopped"
+    api.done(api.state(name, "start"))
+    assert api.sh(name, "echo started") == "started\n"
 
 
 def test_a_running_exec_survives_nothing_but_its_container_does(daemon, api, name):
