@@ -1,6 +1,6 @@
 #include "api/operation.h"
 
-#include <ctype.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -204,6 +204,7 @@ static void forget(void *arg)
 {
 	struct operation *op = arg;
 	struct operations *ops = op->ops;
+	bool idle;
 
 	mutex_lock(&ops->lock);
 	for (struct operation **at = &ops->list; *at; at = &(*at)->next) {
@@ -212,8 +213,12 @@ static void forget(void *arg)
 			break;
 		}
 	}
+	idle = !ops->list;
 	mutex_unlock(&ops->lock);
 	operation_unref(op); /* the list's */
+	/* what the work needed goes back to the system once there is no more of it */
+	if (idle)
+		malloc_trim(0);
 }
 
 static void arm_forget(void *arg)
