@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "instance/cgroup.h"
 #include "instance/instance_internal.h"
+#include "instance/netstate.h"
 
 static const struct {
 	const char *name;
@@ -113,6 +114,16 @@ static void write_usage(struct jsonw *w, const struct cgroup_usage *u)
 	jsonw_object_end(w);
 }
 
+static int read_network(struct container_host *host, int pidfd, pid_t pid, char **ret_json, struct error *err)
+{
+	int r = netstate_read(pidfd, pid, ret_json, err);
+
+	if (r >= 0 || r == -ESRCH)
+		return r;
+	error_ignore(err, "an older kernel, or no rights over the namespace from here: ask from inside");
+	return container_net_state(host, pidfd, ret_json, err);
+}
+
 void instance_render_state(struct instance *i, struct jsonw *w)
 {
 	struct cgroup_usage u = {0};
@@ -131,7 +142,7 @@ void instance_render_state(struct instance *i, struct jsonw *w)
 	mutex_unlock(&i->all->lock);
 	if (pid && cgroup_usage_read(&i->all->lxc_host.cgroup, pid, &u, &err) < 0)
 		error_ignore(&err, "it stopped this moment: zeros");
-	if (pidfd >= 0 && container_net_state(i->all->host, pidfd, &network, &err) < 0)
+	if (pidfd >= 0 && read_network(i->all->host, pidfd, pid, &network, &err) < 0)
 		error_ignore(&err, "it stopped this moment: no network");
 	jsonw_object_begin(w);
 	jsonw_kv_str(w, "status", states[state].name);

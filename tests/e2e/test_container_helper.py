@@ -3,6 +3,7 @@ import ctypes
 import errno
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -226,9 +227,12 @@ def test_zygote_death(driver, c1):
 
 
 def test_network_state(driver, c1):
-    text = driver.ask("net", c1)[0]
+    text, outside = driver.ask("net", c1)
     assert '"lo":{"addresses":[{"family":"inet","address":"127.0.0.1","netmask":"8","scope":"local"}' in text
     assert '"mtu":65536,"state":"up","type":"loopback"' in text
+    counted = re.compile(r'("(?:bytes|packets|errors)_\w+":)\d+')
+    for each in (outside, driver.ask("net", c1)[1]):  # the second time the namespace has its id already
+        assert counted.sub(r"\1N", each) == counted.sub(r"\1N", text)
 
 
 def test_start_twice(driver, c1):

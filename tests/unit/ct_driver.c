@@ -16,6 +16,7 @@
 #include "base/thread.h"
 #include "base/timeutil.h"
 #include "instance/container.h"
+#include "instance/netstate.h"
 
 struct driver {
 	struct container_host *host;
@@ -263,16 +264,20 @@ static int do_exec_bench(struct driver *d, struct error *err)
 	return 0;
 }
 
+/* net NAME: as read inside the container, and from outside */
 static int do_net(struct driver *d, struct error *err)
 {
 	auto_container_process struct container_process p = CONTAINER_PROCESS_INIT;
 	auto_free char *json = NULL;
+	auto_free char *outside = NULL;
 	int r = open_process(d, &p, err);
 
 	if (r == 0)
 		r = container_net_state(d->host, p.init_pidfd, &json, err);
 	if (r == 0)
-		printf("ok\t%s\n", json);
+		r = netstate_read(p.init_pidfd, p.init_pid, &outside, err);
+	if (r == 0)
+		printf("ok\t%s\t%s\n", json, outside);
 	return r;
 }
 
