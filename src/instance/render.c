@@ -192,8 +192,11 @@ static void render_objects(struct instances *all, const char *project, struct js
 	mutex_lock(&all->lock);
 	/* room for all at once: a growing buffer would be copied again and again */
 	for (size_t k = 0; k < all->n; k++) {
-		cache_locked(all->list[k]);
-		total += all->list[k]->json_len + 1;
+		struct instance *i = all->list[k];
+
+		mutex_is_held(&i->all->lock);
+		cache_locked(i);
+		total += i->json_len + 1;
 	}
 	strbuf_reserve(w->out, total + 64);
 	for (size_t k = 0; k < all->n; k++) {
@@ -201,8 +204,6 @@ static void render_objects(struct instances *all, const char *project, struct js
 
 		if (i->row.phase != DB_READY || (project && !streq(project, i->row.project)))
 			continue;
-		mutex_is_held(&i->all->lock);
-		cache_locked(i);
 		jsonw_raw(w, i->json, i->json_len);
 	}
 	mutex_unlock(&all->lock);
