@@ -187,7 +187,7 @@ def test_output(pairs):
 
 def without_hint(text):
     """The Go client adds this line, or not, by whether the operation had failed before it began to listen: a race of its own."""
-    return re.sub(r"Try `lxc info --show-log \S+` for more info\n", "", text)
+    return re.sub(r"\n?Try `lxc info --show-log \S+` for more info", "", text)
 
 
 def test_errors(pairs):
