@@ -1,0 +1,201 @@
+/* The database and its copy in memory: what is written is there after opening again; what does not fit is refused
+ * whole. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "db/store.h"
+
+struct fixture {
+	char dir[64];
+	char *path;
+	struct db *db;
+};
+
+static void open_again(struct fixture *f)
+{
+	auto_error struct error err = ERROR_INIT;
+
+	db_free(f->db);
+	f->db = NULL;
+	expect_ok(db_open(f->path, &f->db, &err), &err);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = xnew(struct fixture);
+
+	snprintf(f->dir, sizeof(f->dir), "/var/tmp/lxd-test-db-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->path = path_join(f->dir, "lxd.db");
+	open_again(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	auto_error struct error err = ERROR_INIT;
+
+	db_free(f->db);
+	path_remove_tree(AT_FDCWD, f->dir, &err);
+	free(f->path);
+	free(f);
+	return 0;
+}
+
+static struct db_instance make_instance(const char *name)
+{
+	struct db_instance r = {.project = xstrdup("default"),
+				.name = xstrdup(name),
+				.architecture = xstrdup("x86_64"),
+				.description = xstrdup("it's \"quoted\"\n"),
+				.pool = xstrdup("pool"),
+				.staging = xstrdup("uuid"),
+				.ephemeral = true,
+				.created_ns = 1,
+				.last_used_ns = 2,
+				.phase = DB_CREATING};
+
+	strmap_set(&r.config, "user.a", "b\\\"\x01");
+	strmap_set(&r.volatile_, "volatile.uuid", "x");
+	strmap_set(mapmap_ensure(&r.devices, "root"), "path", "/");
+	strv_add(&r.profiles, "default");
+	return r;
+}
+
+static void keep(struct db_instance *row, void *arg)
+{
+	struct db_instance *to = arg;
+
+	db_instance_done(to);
+	*to = *row;
+	*row = (struct db_instance){0};
+}
+
+static void instance_survives_reopening(void **state)
+{
+	struct fixture *f = *state;
+	auto_error struct error err = ERROR_INIT;
+	CLEANUP(db_instance_done) struct db_instance row = make_instance("c1");
+	CLEANUP(db_instance_done) struct db_instance got = {0};
+
+	expect_ok(db_instance_insert(f->db, &row, &err), &err);
+	expect_ok(db_instance_set_phase(f->db, row.id, DB_READY, NULL, &err), &err);
+	expect_ok(db_instance_rename(f->db, row.id, "c2", &err), &err);
+	open_again(f);
+	expect_ok(db_instances_load(f->db, keep, &got, &err), &err);
+	assert_string_equal(got.name, "c2");
+	assert_string_equal(got.description, row.description);
+	assert_string_equal(strmap_get(&got.config, "user.a"), "b\\\"\x01");
+	assert_string_equal(strmap_get(mapmap_get(&got.devices, "root"), "path"), "/");
+	assert_true(got.ephemeral && got.phase == DB_READY && !got.staging && got.created_ns == 1 &&
+		    got.last_used_ns == 2);
+	assert_true(strv_equal(&got.profiles, &row.profiles));
+}
+
+static void taken_name_is_a_conflict(void **state)
+{
+	struct fixture *f = *state;
+	auto_error struct error err = ERROR_INIT;
+	CLEANUP(db_instance_done) struct db_instance a = make_instance("c1");
+	CLEANUP(db_instance_done) struct db_instance b = make_instance("c1");
+
+	expect_ok(db_instance_insert(f->db, &a, &err), &err);
+	expect_error(db_instance_insert(f->db, &b, &err), &err, 409, "already in use");
+}
+
+static void unknown_project_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	auto_error struct error err = ERROR_INIT;
+	CLEANUP(db_instance_done) struct db_instance row = make_instance("c1");
+
+	free(row.project);
+	row.project = xstrdup("nope");
+	assert_true(db_instance_insert(f->db, &row, &err) < 0);
+}
+
+static void store_has_what_the_disk_has(void **state)
+{
+	struct fixture *f = *state;
+	auto_error struct error err = ERROR_INIT;
+	struct store *s = NULL;
+	CLEANUP(db_pool_done)
+	struct db_pool pool = {.name = xstrdup("p"), .driver = xstrdup("dir"), .description = xstrdup("")};
+	CLEANUP(db_pool_done) struct db_pool got = {0};
+	auto_strmap struct strmap config = STRMAP_INIT;
+	unsigned generation;
+
+	expect_ok(store_new(f->db, &s, &err), &err);
+	generation = s->generation;
+	expect_ok(store_pool_add(s, &pool, &err), &err);
+	assert_true(s->generation != generation);
+	expect_error(store_pool_add(s, &pool, &err), &err, 409, "already in use");
+	strmap_set(&config, "user.x", "y");
+	expect_ok(store_config_replace(s, &config, &err), &err);
+	store_free(s);
+	s = NULL;
+	open_again(f);
+	expect_ok(store_new(f->db, &s, &err), &err);
+	expect_ok(store_pool_dup(s, "p", &got, &err), &err);
+	assert_string_equal(got.driver, "dir");
+	strmap_done(&config);
+	store_config_copy(s, &config);
+	assert_string_equal(strmap_get(&config, "user.x"), "y");
+	expect_ok(store_pool_remove(s, "p", &err), &err);
+	expect_error(store_pool_remove(s, "p", &err), &err, 404, "not found");
+	store_free(s);
+}
+
+static void damaged_file_is_named_and_left(void **state)
+{
+	struct fixture *f = *state;
+	auto_error struct error err = ERROR_INIT;
+	auto_strbuf struct strbuf after = STRBUF_INIT;
+	struct db *db = NULL;
+
+	db_free(f->db);
+	f->db = NULL;
+	expect_ok(file_replace_at(AT_FDCWD, f->path, "this is no database, but long enough to look at", 47, 0600, &err),
+		  &err);
+	expect_error(db_open(f->path, &db, &err), &err, 500, "damaged");
+	expect_ok(file_read_at(AT_FDCWD, f->path, 4096, &after, &err), &err);
+	assert_memory_equal(after.data, "this is no database", 19);
+}
+
+static void newer_schema_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	auto_error struct error err = ERROR_INIT;
+	sqlite3 *raw;
+	struct db *db = NULL;
+
+	db_free(f->db);
+	f->db = NULL;
+	assert_int_equal(sqlite3_open(f->path, &raw), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(raw, "PRAGMA user_version=999", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(raw);
+	expect_error(db_open(f->path, &db, &err), &err, 500, "newer version");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(instance_survives_reopening, setup, teardown),
+		cmocka_unit_test_setup_teardown(taken_name_is_a_conflict, setup, teardown),
+		cmocka_unit_test_setup_teardown(unknown_project_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(store_has_what_the_disk_has, setup, teardown),
+		cmocka_unit_test_setup_teardown(damaged_file_is_named_and_left, setup, teardown),
+		cmocka_unit_test_setup_teardown(newer_schema_is_refused, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
