@@ -21,8 +21,9 @@
 #include "base/path.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "base/timeutil.h"
 
-#define OPERATIONS_WAIT_S 300
+#define SHUTDOWN_TIMEOUT_MIN 5 /* core.shutdown_timeout when it is unset */
 
 struct daemon {
 	char *dir;
@@ -290,9 +291,24 @@ static void *autostart_thread(void *arg)
 	return NULL;
 }
 
+static int64_t shutdown_timeout_ms(struct daemon *d)
+{
+	auto_strmap struct strmap config = STRMAP_INIT;
+	int64_t minutes = SHUTDOWN_TIMEOUT_MIN;
+	const char *text;
+
+	store_config_copy(d->api.store, &config);
+	text = strmap_get(&config, "core.shutdown_timeout");
+	if (text && (parse_i64(text, &minutes) < 0 || minutes < 0))
+		minutes = SHUTDOWN_TIMEOUT_MIN;
+	return MIN_OF(minutes, 24 * 60) * 60 * 1000;
+}
+
 static void wait_operations(struct daemon *d, sigset_t *signals)
 {
-	for (int k = 0; k < OPERATIONS_WAIT_S * 10 && operations_running(d->api.operations); k++) {
+	int64_t deadline = time_monotonic_ms() + shutdown_timeout_ms(d);
+
+	while (time_monotonic_ms() < deadline && operations_running(d->api.operations)) {
 		struct timespec t = {.tv_nsec = 100 * 1000 * 1000};
 		int sig = sigtimedwait(signals, NULL, &t);
 

@@ -278,3 +278,16 @@ def test_socket_path_from_the_environment(spare):
     spare.wait_ready()
     result = subprocess.run([BIN / "lxc", "query", "/1.0"], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert result.returncode == 0, result
+
+
+@pytest.mark.ours
+def test_shutdown_timeout_bounds_the_wait_for_operations(daemon, api, name):
+    api.launch(name)
+    assert api.patch("/1.0", {"config": {"core.shutdown_timeout": "0"}}).status == 200
+    assert api.post(f"/1.0/instances/{name}/exec", {"command": ["sleep", "100"], "wait-for-websocket": False}).status == 202
+    try:
+        assert daemon.stop(timeout=5) == 0  # five minutes without the key
+    finally:
+        daemon.start()
+        api.patch("/1.0", {"config": {"core.shutdown_timeout": ""}})
+    assert api.get(f"/1.0/instances/{name}")["status"] == "Running"
