@@ -6,7 +6,10 @@
 
 enum permission {
 	PERM_INVALID, /* a route row without a permission: the router refuses to start */
-	PERM_ANYONE,  /* also untrusted callers */
+	PERM_ANYONE,  /* also untrusted callers: the handler does its own checks */
+	PERM_TRUSTED, /* any caller we know; the handler shows each what is its own */
+	PERM_ADMIN,   /* the server's administrators: full certificates and the local socket */
+	PERM_METRICS, /* /1.0/metrics */
 	PERM_SERVER_VIEW,
 	PERM_SERVER_EDIT,
 	PERM_STORAGE_EDIT,
@@ -20,14 +23,27 @@ enum permission {
 };
 
 enum identity_kind {
-	IDENTITY_NONE,  /* nobody we know */
-	IDENTITY_LOCAL, /* came through the UNIX socket: root-equivalent */
+	IDENTITY_NONE,    /* nobody we know */
+	IDENTITY_LOCAL,   /* came through the UNIX socket: root-equivalent */
+	IDENTITY_TLS,     /* a trusted certificate of type client */
+	IDENTITY_METRICS, /* a trusted certificate of type metrics: /1.0/metrics only */
 };
 
+/* Copied by value into operations and sessions: nothing in it is owned or borrowed. */
 struct identity {
 	enum identity_kind kind;
-	uid_t uid; /* IDENTITY_LOCAL */
+	uid_t uid;            /* IDENTITY_LOCAL */
+	char fingerprint[65]; /* IDENTITY_TLS, IDENTITY_METRICS; "" otherwise. Also of strangers that showed a
+				 certificate */
+	bool restricted;      /* only what role tables give in `projects` */
+	bool has_default; /* restricted: the default project is among its projects (the only one until others come) */
+	char address[64]; /* where the caller is, "192.0.2.1:4000"; "@" for the UNIX socket */
 };
+
+/* May do everything, everywhere. */
+bool identity_is_admin(const struct identity *id);
+/* The same caller: both local, or the same certificate. Strangers are nobody's same. */
+bool identity_equal(const struct identity *a, const struct identity *b);
 
 /* May @id do @perm in @project (NULL: on the server)? Everything that is not allowed by a rule is refused. */
 bool authorize(const struct identity *id, enum permission perm, const char *project);

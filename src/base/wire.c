@@ -37,6 +37,12 @@ void wire_put_str(struct strbuf *b, const char *s)
 	strbuf_append_len(b, s, len);
 }
 
+void wire_put_blob(struct strbuf *b, const void *data, size_t len)
+{
+	wire_put_u32(b, (uint32_t)len);
+	strbuf_append_len(b, data, len);
+}
+
 void wire_put_list(struct strbuf *b, const char *const *items)
 {
 	uint32_t n = 0;
@@ -96,6 +102,15 @@ char *wire_get_str(struct wire_reader *r)
 		return NULL;
 	}
 	return xstrndup(p, len);
+}
+
+const void *wire_get_blob(struct wire_reader *r, size_t *ret_len)
+{
+	uint32_t len = wire_get_u32(r);
+	const void *p = r->bad ? NULL : take(r, len);
+
+	*ret_len = p ? len : 0;
+	return *ret_len ? p : NULL;
 }
 
 void wire_get_list(struct wire_reader *r, struct strv *ret)

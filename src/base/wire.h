@@ -31,6 +31,8 @@ void wire_put_u32(struct strbuf *b, uint32_t v);
 void wire_put_u64(struct strbuf *b, uint64_t v);
 /* NULL is kept apart from "". */
 void wire_put_str(struct strbuf *b, const char *s);
+/* Bytes of any value. */
+void wire_put_blob(struct strbuf *b, const void *data, size_t len);
 /* A NULL-terminated array; NULL is an empty list. */
 void wire_put_list(struct strbuf *b, const char *const *items);
 
@@ -39,6 +41,8 @@ uint32_t wire_get_u32(struct wire_reader *r);
 uint64_t wire_get_u64(struct wire_reader *r);
 /* Owned by the caller; NULL for a NULL text or a bad message. A text with a NUL inside is bad. */
 char *wire_get_str(struct wire_reader *r);
+/* Borrowed from the message, *@ret_len bytes; NULL for an empty blob or a bad message. */
+const void *wire_get_blob(struct wire_reader *r, size_t *ret_len);
 /* Appends to @ret. */
 void wire_get_list(struct wire_reader *r, struct strv *ret);
 /* True when every field was there and nothing is left over. */

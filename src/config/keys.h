@@ -38,6 +38,7 @@ enum config_flags {
 	CONFIG_INSTANCE_ONLY = 1 << 1, /* not in profiles */
 	CONFIG_LATER = 1 << 2,         /* known, but this server cannot do it yet: any value is refused */
 	CONFIG_MULTILINE = 1 << 3,     /* line breaks and tabs are part of the value */
+	CONFIG_SECRET = 1 << 4,        /* shown as the boolean true, kept out of logs */
 };
 
 struct config_key {

@@ -34,6 +34,19 @@ static const char *const steps[] = {
 	" staging TEXT, ephemeral INTEGER NOT NULL, config TEXT NOT NULL, volatile TEXT NOT NULL,"
 	" devices TEXT NOT NULL, profiles TEXT NOT NULL, created_at INTEGER NOT NULL,"
 	" last_used_at INTEGER NOT NULL, phase INTEGER NOT NULL, UNIQUE (project, name));",
+
+	/* who is trusted from afar, invitations, and what went wrong; projects of a certificate are a JSON list of
+	   names */
+	"CREATE TABLE certificates (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"
+	" name TEXT NOT NULL, restricted INTEGER NOT NULL, projects TEXT NOT NULL, certificate TEXT NOT NULL,"
+	" added_at INTEGER NOT NULL);"
+	"CREATE TABLE tokens (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+	" secret TEXT NOT NULL, request TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL);"
+	"CREATE TABLE warnings (id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"
+	" project TEXT NOT NULL, entity TEXT NOT NULL, message TEXT NOT NULL, severity TEXT NOT NULL,"
+	" status TEXT NOT NULL, count INTEGER NOT NULL, first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL,"
+	" UNIQUE (type, project, entity));"
+	"CREATE TABLE audit (id INTEGER PRIMARY KEY CHECK (id = 1), head TEXT NOT NULL, count INTEGER NOT NULL);",
 };
 
 int64_t schema_version(void)

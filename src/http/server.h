@@ -26,11 +26,31 @@ enum http_method {
 /* "GET" and so on; a constant. */
 const char *http_method_name(enum http_method m);
 
+/*
+ * A connection that came through lxd-gate, as the gate describes it. Immutable; lives as long as its connection. Only
+ * the leaf is here: it is the certificate whose key was proven.
+ */
+struct http_tls_peer {
+	uint64_t connection;  /* the gate's number for it */
+	bool metrics;         /* through the metrics listener */
+	char *address;        /* "192.0.2.1:4000" */
+	char *host;           /* "192.0.2.1" */
+	char fingerprint[65]; /* SHA-256 of the leaf, lower-case hex; "" without certificate */
+	unsigned char *leaf;  /* DER; NULL without certificate */
+	size_t leaf_len;
+	int64_t not_before; /* seconds since the epoch */
+	int64_t not_after;
+	unsigned verdict;     /* enum wire_gate_verdict */
+	unsigned tls_version; /* 0x0303, 0x0304 */
+	char *cipher;
+};
+
 /* Who is at the other end, by the door through which the connection came. */
 struct http_peer {
 	bool local; /* UNIX socket */
 	uid_t uid;
 	pid_t pid;
+	const struct http_tls_peer *tls; /* through the gate; NULL for local connections */
 };
 
 struct http_request;
