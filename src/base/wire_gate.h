@@ -6,6 +6,14 @@
  *     lxd: CONFIG, then LISTEN; later CONFIG again (new key pair, CA or CRL), LISTEN, UNLISTEN, TRUSTED, PROXIES
  *     gate: CONFIGURED after each CONFIG, CONNECTION for each connection whose first request head has arrived, NOTE
  *   gate <-> signer, one socket per gate thread: SIGN, SIGNED; one at a time
+ *   lxd <-> signer, on the signer's fd 3: the signer sends SIGNER_STATUS once, before it answers anybody, and later
+ *     SIGNER_COUNTS (at most once a second, only after refusals). It ends when this socket or all others have closed.
+ *
+ * lxd-signer N: fd 3 is the control socket, fd 4 the private key (PEM), fd 5 the server's certificate (PEM, the leaf
+ * first; to see that they belong together), fds 6 to 6 + N - 1 the sockets that the gate's threads ask on. Key and
+ * certificate are files or memfds, read from offset 0. All sockets are packet sockets (wire_pair()).
+ *
+ * Both programs end when their control socket closes. They keep a PR_SET_PDEATHSIG that the caller set.
  */
 #pragma once
 
@@ -13,14 +21,24 @@
 
 #define WIRE_GATE_MAGIC 0x4c584754U
 #define WIRE_GATE_CONTROL_FD 3
-#define WIRE_GATE_LEAF_MAX (64u * 1024) /* bytes of a client's certificate; larger ones end the handshake */
-#define WIRE_GATE_HEAD_MAX (64u * 1024) /* bytes of a first request head */
+#define WIRE_GATE_LEAF_MAX (64u * 1024)  /* bytes of a client's certificate; larger ones end the handshake */
+#define WIRE_GATE_HEAD_MAX (64u * 1024)  /* bytes of a first request head */
+#define WIRE_GATE_CHAIN_MAX (64u * 1024) /* bytes of the server's chain */
+#define WIRE_GATE_CA_MAX (128u * 1024)   /* bytes of server.ca */
+#define WIRE_GATE_CRL_MAX (768u * 1024)  /* bytes of ca.crl; DER takes less than PEM */
+#define WIRE_SIGNER_CONTROL_FD 3
+#define WIRE_SIGNER_KEY_FD 4
+#define WIRE_SIGNER_CERTIFICATE_FD 5
+#define WIRE_SIGNER_SOCKET_FD 6 /* the first of them */
 #define WIRE_SIGNER_THREADS_MAX 8
 
 enum wire_gate_type {
-	/* u32 magic, str server chain PEM, str CA PEM (NULL: no PKI), str CRLs as PEM (NULL: none), u32 threads; fds:
-	 * one signer socket per thread. Connections that are open are judged anew by the new CA and CRL, and closed
-	 * when their verdict became worse. */
+	/*
+	 * u32 magic, str server chain PEM, blob CAs (PEM; a NULL str or nothing: no PKI), blob CRLs (PEM or DER,
+	 * several one after the other; a NULL str or nothing: none), u32 threads; fds: one signer socket per thread.
+	 * The number of threads stays what the first CONFIG says. Connections that are open are judged anew by the new
+	 * CA and CRL, and closed when their verdict became worse.
+	 */
 	WIRE_GATE_CONFIG = 1,
 	/* u32 listener (enum wire_gate_listener); fd: the listening socket. Several per listener are fine. */
 	WIRE_GATE_LISTEN,
@@ -30,7 +48,9 @@ enum wire_gate_type {
 	WIRE_GATE_PROXIES,
 	/* u64 connection: the caller is somebody we know; it no longer counts as a stranger. */
 	WIRE_GATE_TRUSTED,
-	/* u32 status (0: fine), str message: the answer to CONFIG. A refused CONFIG leaves the old one in force. */
+	/* u32 status (0: fine), str message: the answer to CONFIG. A refused CONFIG leaves the old one in force. With
+	 * status 0 the message is a warning for the log (a CRL that is out of date or not signed by the CA), or NULL.
+	 */
 	WIRE_GATE_CONFIGURED,
 	/*
 	 * u64 connection, u32 listener, str peer "192.0.2.1:4000" or "[2001:db8::1]:4000", u32 TLS version (0x0303,
@@ -46,6 +66,11 @@ enum wire_gate_type {
 	WIRE_SIGN,
 	/* u32 status (0: fine), blob signature, in the form that TLS sends */
 	WIRE_SIGNED,
+	/* u32 status (0: fine), str message: whether the key could be read and belongs to the certificate. Unless it is
+	 * fine the signer ends after this. */
+	WIRE_SIGNER_STATUS,
+	/* u64 signatures made, u64 requests refused because there were too many, u64 malformed requests; since start */
+	WIRE_SIGNER_COUNTS,
 };
 
 enum wire_gate_listener { WIRE_LISTENER_API, WIRE_LISTENER_METRICS, WIRE_LISTENER_MAX };
