@@ -9,7 +9,10 @@
 
 #include "api/events.h"
 #include "api/operation.h"
+#include "api/warnings.h"
+#include "auth/audit.h"
 #include "auth/authorize.h"
+#include "auth/trust.h"
 #include "base/json.h"
 #include "base/jsonw.h"
 #include "db/store.h"
@@ -27,6 +30,12 @@ struct api {
 	struct instances *instances;
 	struct events *events;
 	struct operations *operations;
+	struct trust *trust;
+	struct audit *audit;       /* NULL in unit tests alone */
+	struct warnings *warnings; /* the same */
+	/* Where the server can be reached from afar, as "host:port"; none when it does not listen. Set by main(). */
+	void (*listen_addresses)(void *arg, struct strv *ret);
+	void *listen_addresses_arg;
 	char *certificate_pem; /* server.crt */
 	char *certificate_fingerprint;
 	/* GET /1.0 as a trusted client gets it, made anew when the store has changed */
@@ -54,7 +63,7 @@ struct api_call {
 	char *params[API_PARAMS_MAX]; /* the {..} parts of the path, decoded */
 	const char *prefix;           /* "instances", or its alias "containers", as the path had it */
 	struct identity id;
-	const char *project; /* checked to exist */
+	const char *project; /* of the query; checked to exist */
 	struct json *body;   /* parsed on first use by api_body() */
 	void *upload;        /* of routes with begin */
 };

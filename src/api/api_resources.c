@@ -15,7 +15,7 @@ static int get_resources(struct api_call *c, struct error *err UNUSED)
 const struct api_route api_resources_routes[] = {
 	{.path = "/1.0/resources",
 	 .method = HTTP_GET,
-	 .perm = PERM_SERVER_VIEW,
+	 .perm = PERM_TRUSTED,
 	 .handler = get_resources,
 	 .doc = "The host's processors, memory, disks, network cards and other devices"},
 	{0},

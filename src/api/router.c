@@ -11,6 +11,7 @@
 #include "base/timeutil.h"
 
 #define BODY_MAX (4u << 20)
+#define STRANGERS_BODY_MAX (64u << 10)
 #define SEGMENTS_MAX 12
 
 const struct api_route *const api_route_tables[] = {
@@ -148,11 +149,24 @@ static int decode_params(struct api_call *c, const struct segments *s, const siz
 	return 0;
 }
 
-static struct identity identify(const struct http_request *req)
+static bool metrics_are_open(struct api *api)
 {
-	if (req->peer.local)
-		return (struct identity){.kind = IDENTITY_LOCAL, .uid = req->peer.uid};
-	return (struct identity){.kind = IDENTITY_NONE};
+	bool wanted;
+
+	mutex_lock(&api->store->lock);
+	wanted = strmap_get_bool(&api->store->config, "core.metrics_authentication", true);
+	mutex_unlock(&api->store->lock);
+	return !wanted;
+}
+
+/* What strangers may call at all; the handlers of these routes look at each of them again. */
+static bool open_to_strangers(const struct api_call *c)
+{
+	if (!c->route || (c->req->method != HTTP_GET && c->req->method != HTTP_POST))
+		return false;
+	if (!str_is_empty(http_header(c->req, "X-LXD-authenticated")))
+		return false;
+	return c->route->perm == PERM_ANYONE || (c->route->perm == PERM_METRICS && metrics_are_open(c->api));
 }
 
 static int check_project(struct api_call *c, struct error *err)
@@ -162,22 +176,60 @@ static int check_project(struct api_call *c, struct error *err)
 
 	if (all && project)
 		return error_set(err, 400, "Cannot specify a project when requesting all projects");
-	c->project = str_is_empty(project) ? "default" : project;
 	if (streq(c->project, "default"))
 		return 0;
 	/* one project until projects come: reading lists of another finds nothing, all else says so */
 	if (c->route->flags & API_ANY_PROJECT)
 		return 0;
+	/* whether a project is there is told only to those who might see it */
+	if (!identity_is_admin(&c->id))
+		return error_set(err, 403, "not authorized");
 	return error_set(err, 404, "Failed loading project \"%s\": Project not found", c->project);
 }
 
-static int check_state(struct api_call *c, struct error *err)
+/* The metrics listener knows three paths. */
+static bool listener_serves(const struct http_request *req)
 {
-	if (!c->api->ready && c->route->perm != PERM_INTERNAL)
-		return error_set(err, 503, "LXD daemon setup in progress");
+	return !req->peer.tls || !req->peer.tls->metrics || streq(req->path, "/") || streq(req->path, "/1.0") ||
+	       streq(req->path, "/1.0/metrics");
+}
+
+static int check_agent(const struct api_call *c, struct error *err)
+{
+	const char *agent = http_header(c->req, "User-Agent");
+
+	/* other members of a cluster say so; there is none */
+	if (c->req->peer.tls && agent && streq(agent, "lxd-cluster-notifier"))
+		return error_set(err, 500, "Cluster notification isn't using trusted server certificate");
+	return 0;
+}
+
+/*
+ * Who may do what, in the order that keeps strangers from learning anything: they get the same 403 whether the method,
+ * the object or the project is there or not.
+ */
+static int check_access(struct api_call *c, struct error *err)
+{
+	const char *project = http_query(c->req, "project");
+	int r = check_agent(c, err);
+
+	if (r < 0)
+		return r;
+	/* a metrics certificate is a stranger's everywhere but at the metrics */
+	if (c->id.kind == IDENTITY_METRICS && (!c->route || c->route->perm != PERM_METRICS))
+		c->id.kind = IDENTITY_NONE;
+	c->project = str_is_empty(project) ? "default" : project;
+	if (c->id.kind == IDENTITY_NONE && !open_to_strangers(c))
+		return error_set(err, 403, "not authorized");
+	if (c->req->method == HTTP_METHOD_INVALID)
+		return error_set(err, 404, "Method \"%s\" not found", c->req->method_name);
+	if (!c->route)
+		return error_set(err, 501, "not implemented");
 	if (c->api->shutting_down && c->route->method != HTTP_GET && !(c->route->flags & API_WHILE_STOPPING))
 		return error_set(err, 503, "LXD is shutting down");
-	return 0;
+	if (c->id.kind != IDENTITY_NONE && !authorize(&c->id, c->route->perm, c->project))
+		return error_set(err, 403, "not authorized");
+	return check_project(c, err);
 }
 
 static void call_free(void *arg)
@@ -206,22 +258,22 @@ static int on_begin(struct http_request *req, void *arg, struct error *err)
 	req->user = c;
 	req->user_free = call_free;
 	req->body_max = BODY_MAX;
+	c->id = trust_identify(c->api->trust, &req->peer);
+	if (c->id.kind == IDENTITY_NONE) {
+		req->body_max = STRANGERS_BODY_MAX;
+		req->close_after = true;
+	}
 	if (req->method == HTTP_OPTIONS)
 		return 0;
-	if (req->method == HTTP_METHOD_INVALID)
-		return error_set(err, 404, "Method \"%s\" not found", req->method_name);
-	if (s.n > SEGMENTS_MAX)
+	if (s.n > SEGMENTS_MAX || !listener_serves(req))
 		return error_set(err, 404, "not found");
 	c->prefix = instance_prefix(&s);
 	c->route = find_route(c, &s, params, &n, &known);
-	if (!c->route)
-		return known ? error_set(err, 501, "not implemented") : error_set(err, 404, "not found");
-	c->id = identify(req);
-	r = check_state(c, err);
-	if (r == 0)
-		r = check_project(c, err);
-	if (r == 0 && !authorize(&c->id, c->route->perm, c->project))
-		r = error_set(err, 403, "not authorized");
+	if (!known)
+		return error_set(err, 404, "not found");
+	if (!c->api->ready && (!c->route || c->route->perm != PERM_INTERNAL || !req->peer.local))
+		return error_set(err, 503, "LXD daemon setup in progress");
+	r = check_access(c, err);
 	if (r == 0)
 		r = decode_params(c, &s, params, n, err);
 	if (r == 0 && c->route->begin)
@@ -424,6 +476,23 @@ const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch)
 	return strbuf_str(scratch);
 }
 
+static void write_requestor(struct jsonw *w, const struct identity *id)
+{
+	bool local = id->kind == IDENTITY_LOCAL;
+
+	jsonw_key(w, "requestor");
+	jsonw_object_begin(w);
+	if (!local)
+		jsonw_kv_str(w, "username", id->fingerprint);
+	else if (id->uid == 0)
+		jsonw_kv_str(w, "username", "root");
+	else
+		jsonw_kv_strf(w, "username", "%u", (unsigned)id->uid);
+	jsonw_kv_str(w, "protocol", local ? "unix" : "tls");
+	jsonw_kv_str(w, "address", local ? "@" : id->address);
+	jsonw_object_end(w);
+}
+
 void api_lifecycle_as(struct api *api, const char *project, const struct identity *id, const char *action,
 		      const char *source)
 {
@@ -436,17 +505,8 @@ void api_lifecycle_as(struct api *api, const char *project, const struct identit
 	jsonw_kv_str(&w, "action", action);
 	jsonw_kv_str(&w, "source", source);
 	jsonw_kv_raw(&w, "context", "{}");
-	if (id && id->kind == IDENTITY_LOCAL) {
-		jsonw_key(&w, "requestor");
-		jsonw_object_begin(&w);
-		if (id->uid == 0)
-			jsonw_kv_str(&w, "username", "root");
-		else
-			jsonw_kv_strf(&w, "username", "%u", (unsigned)id->uid);
-		jsonw_kv_str(&w, "protocol", "unix");
-		jsonw_kv_str(&w, "address", "@");
-		jsonw_object_end(&w);
-	}
+	if (id && id->kind != IDENTITY_NONE)
+		write_requestor(&w, id);
 	jsonw_object_end(&w);
 	events_publish(api->events, EVENT_LIFECYCLE, project, b.data);
 }

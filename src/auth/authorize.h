@@ -8,16 +8,15 @@ enum permission {
 	PERM_INVALID, /* a route row without a permission: the router refuses to start */
 	PERM_ANYONE,  /* also untrusted callers: the handler does its own checks */
 	PERM_TRUSTED, /* any caller we know; the handler shows each what is its own */
-	PERM_ADMIN,   /* the server's administrators: full certificates and the local socket */
 	PERM_METRICS, /* /1.0/metrics */
-	PERM_SERVER_VIEW,
-	PERM_SERVER_EDIT,
-	PERM_STORAGE_EDIT,
-	PERM_PROJECT_VIEW,  /* anything that lives in a project: read */
-	PERM_INSTANCE_EDIT, /* create, change, delete */
+	/* in a project: what a certificate restricted to it holds. Their names on the wire are view,
+	   operate-containers, manage-containers, manage-images, manage-profiles */
+	PERM_PROJECT_VIEW,
 	PERM_INSTANCE_USE,  /* life cycle, exec */
+	PERM_INSTANCE_EDIT, /* create, change, delete */
 	PERM_IMAGE_EDIT,
 	PERM_PROFILE_EDIT,
+	PERM_ADMIN,    /* the server's administrators: full certificates and the local socket */
 	PERM_INTERNAL, /* the local administrator's tools only */
 	PERM_MAX,
 };

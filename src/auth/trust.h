@@ -1,6 +1,6 @@
 /*
- * The trust store: certificates that may use the API from afar, in the database and, for every request, in memory; who
- * a caller is by it; tokens that let one more in; the trust password.
+ * The trust store: certificates that may use the API from afar, in the database and, for every request, in memory; and
+ * who a caller is by it.
  */
 #pragma once
 
@@ -20,20 +20,44 @@ struct trust_certificate {
 	char *pem;
 };
 
+#define TRUST_CERTIFICATE_INIT ((struct trust_certificate){0})
+#define auto_trust_certificate CLEANUP(trust_certificate_done)
 void trust_certificate_done(struct trust_certificate *c);
 
-/* Load the store. */
+/* Load the store. Rows that make no sense are skipped with a warning in the log: they let nobody in. */
 int trust_new(struct db *db, struct trust **ret, struct error *err);
 void trust_free(struct trust *t);
-/* core.trust_ca_certificates has been read, or changed. */
+/* core.trust_ca_certificates has been read, or changed. Counts only while PKI mode is on. */
 void trust_set_ca_certificates(struct trust *t, bool on);
+/* There is a server.ca (again, or no longer). Off at first. */
+void trust_set_pki(struct trust *t, bool on);
+/* For tests: @fn gives the seconds since the epoch. */
+void trust_set_clock(struct trust *t, int64_t (*fn)(void));
 
 /*
  * Who is this? By the door first; of TLS callers by the leaf, its validity, the PKI verdict and the store. What is not
- * clear is IDENTITY_NONE. Called for every request.
+ * clear is IDENTITY_NONE. Called for every request. Takes a lock that is never held across the disk.
  */
 struct identity trust_identify(struct trust *t, const struct http_peer *peer);
-/* Is the certificate @fingerprint still trusted as @id was: for what goes on beyond a request. */
+/* Is the certificate still trusted as @id was, with no right less: for what goes on beyond a request. */
 bool trust_still_holds(struct trust *t, const struct identity *id, const struct http_peer *peer);
-/* @fn(@arg) is called, without locks, after a change that may take rights away. */
+/* @fn(@arg) is called, without locks, after a change that may take rights away. At most 4; before requests come. */
 void trust_on_change(struct trust *t, void (*fn)(void *arg), void *arg);
+
+/*
+ * The certificate whose fingerprint begins with @prefix (hex digits of any case), copied. Errors: 404 `Certificate not
+ * found`, also for what is no hex; 500 `More than one certificate matches`.
+ */
+int trust_find(struct trust *t, const char *prefix, struct trust_certificate *ret, struct error *err);
+/* All certificates, oldest first, copied; the caller frees each and the array. */
+struct trust_certificate *trust_list(struct trust *t, size_t *ret_n);
+/* Add, durably. @c is copied. Errors: 409 `Certificate already in trust store`; 400 type; 404 project. */
+int trust_add(struct trust *t, const struct trust_certificate *c, struct error *err);
+/*
+ * Replace @was, as trust_find() gave it, by @now. Errors: 403 the type differs; 404 it is gone, or a project is not
+ * there; 409 the new fingerprint is taken; 412 it has changed since.
+ */
+int trust_update(struct trust *t, const struct trust_certificate *was, const struct trust_certificate *now,
+		 struct error *err);
+/* Errors: 404 `Certificate not found`. */
+int trust_remove(struct trust *t, const char *fingerprint, struct error *err);

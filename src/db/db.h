@@ -92,11 +92,36 @@ struct db_pool {
 	struct strmap config;
 };
 
+/* Who may come from afar. */
+struct db_certificate {
+	int64_t id;
+	char *fingerprint;
+	char *type; /* "client", "metrics" */
+	char *name;
+	bool restricted;
+	struct strv projects;
+	char *certificate; /* PEM */
+	int64_t added_ns;
+};
+
+/* An invitation: whoever knows the secret may do once what @kind and @request say. */
+struct db_token {
+	int64_t id;
+	char *uuid; /* of its operation */
+	char *kind; /* "certificate", "image-secret", "image-upload" */
+	char *secret;
+	char *request; /* JSON text, by kind */
+	int64_t created_ns;
+	int64_t expires_ns; /* TIME_GO_ZERO: never */
+};
+
 void db_instance_done(struct db_instance *r);
 void db_profile_done(struct db_profile *r);
 void db_image_done(struct db_image *r);
 void db_alias_done(struct db_alias *r);
 void db_pool_done(struct db_pool *r);
+void db_certificate_done(struct db_certificate *r);
+void db_token_done(struct db_token *r); /* wipes the secret */
 
 /* Load all rows of a table: @fn takes over the row's content (it is zeroed afterwards). */
 int db_instances_load(struct db *db, void (*fn)(struct db_instance *row, void *arg), void *arg, struct error *err);
@@ -104,6 +129,9 @@ int db_profiles_load(struct db *db, void (*fn)(struct db_profile *row, void *arg
 int db_images_load(struct db *db, void (*fn)(struct db_image *row, void *arg), void *arg, struct error *err);
 int db_aliases_load(struct db *db, void (*fn)(struct db_alias *row, void *arg), void *arg, struct error *err);
 int db_pools_load(struct db *db, void (*fn)(struct db_pool *row, void *arg), void *arg, struct error *err);
+int db_certificates_load(struct db *db, void (*fn)(struct db_certificate *row, void *arg), void *arg,
+			 struct error *err);
+int db_tokens_load(struct db *db, void (*fn)(struct db_token *row, void *arg), void *arg, struct error *err);
 
 /* Insert sets row->id. A name that is taken: -EEXIST (409). */
 int db_instance_insert(struct db *db, struct db_instance *row, struct error *err);
@@ -137,6 +165,16 @@ int db_alias_delete(struct db *db, int64_t id, struct error *err);
 int db_pool_insert(struct db *db, struct db_pool *row, struct error *err);
 int db_pool_update(struct db *db, const struct db_pool *row, struct error *err);
 int db_pool_delete(struct db *db, int64_t id, struct error *err);
+
+/* Certificates. insert fills in row->id; 409 when the fingerprint is taken. */
+int db_certificate_insert(struct db *db, struct db_certificate *row, struct error *err);
+/* Writes every column but id, type and added_ns. */
+int db_certificate_update(struct db *db, const struct db_certificate *row, struct error *err);
+int db_certificate_delete(struct db *db, int64_t id, struct error *err);
+
+/* Tokens. insert fills in row->id. */
+int db_token_insert(struct db *db, struct db_token *row, struct error *err);
+int db_token_delete(struct db *db, int64_t id, struct error *err);
 
 /* Server configuration. Replace writes the whole map. */
 int db_config_load(struct db *db, struct strmap *ret, struct error *err);

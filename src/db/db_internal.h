@@ -6,7 +6,7 @@
 #include "base/thread.h"
 #include "db/db.h"
 
-#define DB_STATEMENTS_MAX 64
+#define DB_STATEMENTS_MAX 128
 
 struct db {
 	struct mutex lock;

@@ -229,12 +229,19 @@ static void on_completed(void *cls UNUSED, struct MHD_Connection *c UNUSED, void
 	*con_cls = NULL;
 }
 
+static enum MHD_Result answer(struct exchange *x, struct http_response *resp)
+{
+	if (x->req.close_after && !resp->upgrade)
+		http_response_header(resp, "Connection", "close");
+	return send_response(x->req.library, resp);
+}
+
 static enum MHD_Result answer_error(struct http_server *s, struct exchange *x)
 {
 	struct http_response resp = {.status = x->failed.status, .fd = -EBADF};
 
 	s->handlers.fail(&resp, &x->failed, s->handlers.arg);
-	return send_response(x->req.library, &resp);
+	return answer(x, &resp);
 }
 
 static void take_body(struct exchange *x, const char *data, size_t len)
@@ -292,7 +299,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 	if (x->refused)
 		return answer_error(s, x);
 	s->handlers.handle(&x->req, &resp, s->handlers.arg);
-	return send_response(c, &resp);
+	return answer(x, &resp);
 }
 
 /* Path and query stay as sent; the API layer decodes each path segment, so that %2F stays inside one. */

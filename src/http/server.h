@@ -64,6 +64,7 @@ struct http_request {
 	const char *path;        /* as sent: percent-encoded, starts with '/' */
 	struct http_peer peer;
 	struct strbuf body; /* unless a sink took it */
+	bool close_after;   /* set by the begin callback or the handler: the answer ends the connection */
 	size_t body_max;    /* set by the begin callback; more is answered with 413 */
 	http_sink_fn sink;  /* set by the begin callback */
 	void *user;         /* the API layer's own */

@@ -34,7 +34,7 @@ static void rows_are_complete(void **state UNUSED)
 
 static void check_reading(const struct api_route *r)
 {
-	bool reads = r->perm == PERM_ANYONE || r->perm == PERM_SERVER_VIEW || r->perm == PERM_PROJECT_VIEW;
+	bool reads = r->perm == PERM_ANYONE || r->perm == PERM_TRUSTED || r->perm == PERM_PROJECT_VIEW;
 
 	/* what only reads changes nothing, and what changes asks for more than reading */
 	if (reads)
