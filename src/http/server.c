@@ -1,10 +1,12 @@
 #include "http/server.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <microhttpd.h>
 
@@ -13,6 +15,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/strv.h"
+#include "base/thread.h"
 
 #define CONNECTIONS_MAX 4096
 #define CONNECTION_MEMORY (64 * 1024)
@@ -20,9 +23,35 @@
 
 static const char *const method_names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
 
+#define REMOTE_IDLE_S 120 /* a remote connection on which nothing moves, and no handler works, is closed */
+
+/* An upgraded connection, from the 101 answer until http_upgrade_close(). */
+struct upgraded {
+	struct http_server *server;
+	struct MHD_UpgradeResponseHandle *library;
+	int fd;                          /* the library's */
+	const struct http_tls_peer *tls; /* of the connection, which outlives this */
+	unsigned rank;
+	struct upgraded *next, **link;
+};
+
+/*
+ * A remote peer whose connection the library has not told us about yet. It is found by its socket's inode, which no
+ * other socket has: the library may drop a connection silently, and then the fd's number is soon another's.
+ */
+struct arrival {
+	int fd;
+	ino_t inode;
+	struct http_tls_peer *peer;
+	struct arrival *next;
+};
+
 struct http_server {
 	struct MHD_Daemon *daemon;
 	struct http_handlers handlers;
+	struct mutex lock;
+	struct upgraded *upgraded GUARDED_BY(lock);
+	struct arrival *arrivals GUARDED_BY(lock);
 };
 
 /* One request on its way through the library's repeated callbacks. */
@@ -130,25 +159,71 @@ static void response_done(struct http_response *resp)
 	}
 }
 
+void http_tls_peer_free(struct http_tls_peer *p)
+{
+	if (!p)
+		return;
+	free(p->address);
+	free(p->host);
+	free(p->leaf);
+	free(p->cipher);
+	free(p);
+}
+
 void http_upgrade_close(void *handle)
 {
-	MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
+	auto_free struct upgraded *u = handle;
+	struct http_server *s = u->server;
+
+	/* the fd goes back to the system below: nobody may find it any more */
+	mutex_lock(&s->lock);
+	*u->link = u->next;
+	if (u->next)
+		u->next->link = u->link;
+	mutex_unlock(&s->lock);
+	MHD_upgrade_action(u->library, MHD_UPGRADE_ACTION_CLOSE);
+}
+
+void http_server_recheck(struct http_server *s, unsigned (*rank)(const struct http_peer *peer, void *arg), void *arg)
+{
+	mutex_lock(&s->lock);
+	for (struct upgraded *u = s->upgraded; u; u = u->next) {
+		struct http_peer peer = {.uid = (uid_t)-1, .tls = u->tls};
+
+		if (u->tls && rank(&peer, arg) < u->rank)
+			shutdown(u->fd, SHUT_RDWR);
+	}
+	mutex_unlock(&s->lock);
 }
 
 struct upgrade {
 	http_upgrade_fn fn;
 	void *arg;
+	struct http_server *server;
+	const struct http_tls_peer *tls;
+	unsigned rank;
 };
 
 static void on_upgrade(void *cls, struct MHD_Connection *connection UNUSED, void *con_cls UNUSED, const char *extra,
 		       size_t extra_size, MHD_socket sock, struct MHD_UpgradeResponseHandle *urh)
 {
 	auto_free struct upgrade *u = cls;
+	struct http_server *s = u->server;
+	struct upgraded *up = xnew(struct upgraded);
 
-	u->fn(sock, urh, extra, extra_size, u->arg);
+	*up = (struct upgraded){.server = s, .library = urh, .fd = sock, .tls = u->tls, .rank = u->rank};
+	mutex_lock(&s->lock);
+	up->next = s->upgraded;
+	up->link = &s->upgraded;
+	if (up->next)
+		up->next->link = &up->next;
+	s->upgraded = up;
+	mutex_unlock(&s->lock);
+	u->fn(sock, up, extra, extra_size, u->arg);
 }
 
-static struct MHD_Response *make_response(struct http_response *resp)
+static struct MHD_Response *make_response(struct http_server *s, const struct http_request *req,
+					  struct http_response *resp)
 {
 	size_t len = resp->body.len;
 
@@ -157,6 +232,9 @@ static struct MHD_Response *make_response(struct http_response *resp)
 
 		u->fn = resp->upgrade;
 		u->arg = resp->upgrade_arg;
+		u->server = s;
+		u->tls = req->peer.tls;
+		u->rank = req->rank;
 		return MHD_create_response_for_upgrade(on_upgrade, u);
 	}
 	if (resp->fd >= 0) {
@@ -169,9 +247,10 @@ static struct MHD_Response *make_response(struct http_response *resp)
 	return MHD_create_response_from_buffer(len, strbuf_take(&resp->body), MHD_RESPMEM_MUST_FREE);
 }
 
-static enum MHD_Result send_response(struct MHD_Connection *c, struct http_response *resp)
+static enum MHD_Result send_response(struct http_server *s, const struct http_request *req, struct http_response *resp)
 {
-	struct MHD_Response *r = make_response(resp);
+	struct MHD_Connection *c = req->library;
+	struct MHD_Response *r = make_response(s, req, resp);
 	enum MHD_Result ok = MHD_NO;
 
 	if (r) {
@@ -186,12 +265,24 @@ static enum MHD_Result send_response(struct MHD_Connection *c, struct http_respo
 
 static void read_peer(struct MHD_Connection *c, struct http_peer *peer)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct sockaddr_un name;
 	struct ucred cred;
-	socklen_t len = sizeof(cred);
+	socklen_t len = sizeof(cred), name_len = sizeof(name);
 
 	*peer = (struct http_peer){.uid = (uid_t)-1};
-	if (info && getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0) {
+	if (info && info->socket_context) {
+		peer->tls = info->socket_context;
+		return;
+	}
+	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	/*
+	 * What was accepted on our socket bears its name. The gate's connections are socket pairs, without a name and
+	 * with credentials of our own: one whose peer is lost is nobody's.
+	 */
+	if (info && getsockname(info->connect_fd, (struct sockaddr *)&name, &name_len) == 0 &&
+	    name_len > offsetof(struct sockaddr_un, sun_path) &&
+	    getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0) {
 		peer->local = true;
 		peer->uid = cred.uid;
 		peer->pid = cred.pid;
@@ -229,11 +320,11 @@ static void on_completed(void *cls UNUSED, struct MHD_Connection *c UNUSED, void
 	*con_cls = NULL;
 }
 
-static enum MHD_Result answer(struct exchange *x, struct http_response *resp)
+static enum MHD_Result answer(struct http_server *s, struct exchange *x, struct http_response *resp)
 {
 	if (x->req.close_after && !resp->upgrade)
 		http_response_header(resp, "Connection", "close");
-	return send_response(x->req.library, resp);
+	return send_response(s, &x->req, resp);
 }
 
 static enum MHD_Result answer_error(struct http_server *s, struct exchange *x)
@@ -241,7 +332,7 @@ static enum MHD_Result answer_error(struct http_server *s, struct exchange *x)
 	struct http_response resp = {.status = x->failed.status, .fd = -EBADF};
 
 	s->handlers.fail(&resp, &x->failed, s->handlers.arg);
-	return answer(x, &resp);
+	return answer(s, x, &resp);
 }
 
 static void take_body(struct exchange *x, const char *data, size_t len)
@@ -299,7 +390,89 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 	if (x->refused)
 		return answer_error(s, x);
 	s->handlers.handle(&x->req, &resp, s->handlers.arg);
-	return answer(x, &resp);
+	return answer(s, x, &resp);
+}
+
+/* The peer that http_server_add() left for @fd, or NULL: then the connection is a local one. */
+static struct http_tls_peer *arrival_take(struct http_server *s, int fd)
+{
+	struct http_tls_peer *peer = NULL;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return NULL;
+	mutex_lock(&s->lock);
+	for (struct arrival **at = &s->arrivals; *at; at = &(*at)->next) {
+		if ((*at)->inode == st.st_ino) {
+			auto_free struct arrival *found = *at;
+
+			*at = found->next;
+			peer = found->peer;
+			break;
+		}
+	}
+	mutex_unlock(&s->lock);
+	return peer;
+}
+
+/* Note that @a's connection is on its way; who was noted under the same fd before it never came. */
+static void arrival_add(struct http_server *s, struct arrival *a)
+{
+	struct arrival *next;
+
+	mutex_lock(&s->lock);
+	for (struct arrival **at = &s->arrivals; *at;) {
+		if ((*at)->fd != a->fd) {
+			at = &(*at)->next;
+			continue;
+		}
+		next = (*at)->next;
+		http_tls_peer_free((*at)->peer);
+		free(*at);
+		*at = next;
+	}
+	a->next = s->arrivals;
+	s->arrivals = a;
+	mutex_unlock(&s->lock);
+}
+
+/* A connection begins, before its first request is read, or has ended. */
+static void on_connection(void *cls, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode code)
+{
+	struct http_server *s = cls;
+	const union MHD_ConnectionInfo *info;
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		http_tls_peer_free(*context);
+		*context = NULL;
+		return;
+	}
+	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	*context = info ? arrival_take(s, info->connect_fd) : NULL;
+	if (*context)
+		MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)REMOTE_IDLE_S);
+}
+
+int http_server_add(struct http_server *s, int fd, struct http_tls_peer *peer, struct error *err)
+{
+	const struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct arrival *a = xnew(struct arrival);
+	struct stat st;
+
+	if (fstat(fd, &st) < 0) {
+		int errnum = errno;
+
+		free(a);
+		http_tls_peer_free(peer);
+		fd_close(fd);
+		return error_errno(err, errnum, "Look at a connection of the gate");
+	}
+	*a = (struct arrival){.fd = fd, .inode = st.st_ino, .peer = peer};
+	arrival_add(s, a);
+	/* the library closes the fd when it refuses, too; what was noted goes with the next one of the same number */
+	if (MHD_add_connection(s->daemon, fd, (const struct sockaddr *)&addr, sizeof(addr)) != MHD_YES)
+		return error_set(err, 503, "Too many connections");
+	return 0;
 }
 
 /* Path and query stay as sent; the API layer decodes each path segment, so that %2F stays inside one. */
@@ -323,14 +496,15 @@ int http_server_start(int fd, const struct http_handlers *handlers, struct http_
 	struct http_server *s = xnew(struct http_server);
 
 	s->handlers = *handlers;
-	s->daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-					     MHD_USE_ITC | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
-				     0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL,
-				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-				     (unsigned)CONNECTIONS_MAX, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
-				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-				     MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-				     on_completed, NULL, MHD_OPTION_END);
+	mutex_init(&s->lock);
+	s->daemon = MHD_start_daemon(
+		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC |
+			MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
+		0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+		fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_THREAD_STACK_SIZE,
+		(size_t)STACK_BYTES, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_END);
 	if (!s->daemon) {
 		free(s);
 		fd_close(fd);
@@ -352,5 +526,6 @@ void http_server_free(struct http_server *s)
 	if (!s)
 		return;
 	MHD_stop_daemon(s->daemon);
+	mutex_done(&s->lock);
 	free(s);
 }

@@ -53,6 +53,9 @@ struct http_peer {
 	const struct http_tls_peer *tls; /* through the gate; NULL for local connections */
 };
 
+/* Frees what it holds, too. NULL is fine. */
+void http_tls_peer_free(struct http_tls_peer *p);
+
 struct http_request;
 
 /* Receives a body that is not to be kept in memory; a negative return refuses the rest (err becomes the answer). */
@@ -67,6 +70,7 @@ struct http_request {
 	bool close_after;   /* set by the begin callback or the handler: the answer ends the connection */
 	size_t body_max;    /* set by the begin callback; more is answered with 413 */
 	http_sink_fn sink;  /* set by the begin callback */
+	unsigned rank;      /* set by the begin callback: how far the caller is trusted, see http_server_recheck() */
 	void *user;         /* the API layer's own */
 	void (*user_free)(void *user);
 	void *library; /* server.c */
@@ -116,6 +120,17 @@ struct http_server;
 
 /* Serve connections of the listening socket @fd (owned by the server from now on). */
 int http_server_start(int fd, const struct http_handlers *handlers, struct http_server **ret, struct error *err);
+/*
+ * Serve a connection that came through the gate: @fd (taken) is the plain stream, @peer (taken) who is at its end. Any
+ * thread. 503 when there are too many connections.
+ */
+int http_server_add(struct http_server *s, int fd, struct http_tls_peer *peer, struct error *err);
+/*
+ * Trust has changed: @rank(@peer, @arg) says how far each remote peer with a websocket is trusted now; where that is
+ * less than its request's rank was, the websocket is cut. Any thread; @rank is called with a lock held and must be
+ * short.
+ */
+void http_server_recheck(struct http_server *s, unsigned (*rank)(const struct http_peer *peer, void *arg), void *arg);
 /* Stop accepting; running requests go on. */
 void http_server_quiesce(struct http_server *s);
 /* Close all connections and free. Websockets must be closed before. */
