@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -11,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/timeutil.h"
@@ -69,22 +71,10 @@ int gate_start(struct gate *g, struct error *err)
 	return 0;
 }
 
-/* What the signer says about the key when it has read it. */
-static int signer_status(int status, struct error *err)
-{
-	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	int r = wire_recv(status, &m);
-
-	if (r < 0)
-		return error_errno(err, -r, "Wait for lxd-signer");
-	if (r == 0)
-		return error_set(err, 500, "lxd-signer ended without an answer");
-	return wire_get_error(&m.reader, err);
-}
-
 struct signer {
 	pid_t pid;
 	int pidfd;
+	int control;
 	int sockets[WIRE_SIGNER_THREADS_MAX]; /* the gate's ends */
 	size_t n;
 };
@@ -94,7 +84,26 @@ static void signer_done(struct signer *s)
 	for (size_t i = 0; i < s->n; i++)
 		fd_close(s->sockets[i]);
 	s->n = 0;
+	s->control = fd_close(s->control);
 	end_process(&s->pid, &s->pidfd);
+}
+
+/* What the signer says about the key when it has read it. */
+static int signer_status(const struct signer *s, struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_free char *message = NULL;
+	uint32_t type, status;
+	int r = wire_recv(s->control, &m);
+
+	if (r <= 0)
+		return error_errno(err, r < 0 ? -r : EPIPE, "Wait for lxd-signer");
+	type = wire_get_u32(&m.reader);
+	status = wire_get_u32(&m.reader);
+	message = wire_get_str(&m.reader);
+	if (type != WIRE_SIGNER_STATUS || !wire_done(&m.reader))
+		return error_set(err, 500, "lxd-signer sent an unknown message");
+	return status ? error_set(err, 500, "%s", message ? message : "no reason given") : 0;
 }
 
 /* Socket pairs for @n threads: our ends in @s, the signer's in @fds. */
@@ -114,38 +123,52 @@ static int signer_sockets(struct signer *s, size_t n, int *fds, struct error *er
 	return 0;
 }
 
-static int signer_start(const struct remote_keys *keys, struct signer *s, struct error *err)
+static int chain_memfd(const char *chain, struct error *err)
+{
+	auto_close int fd = memfd_create("server.crt", MFD_CLOEXEC);
+	int r = fd < 0 ? -errno : fd_write_full(fd, chain, strlen(chain));
+
+	return r < 0 ? error_errno(err, -r, "Copy the server's certificate") : TAKE_FD(fd);
+}
+
+static int signer_spawn(struct signer *s, const int *fds, size_t n, struct error *err)
 {
 	auto_free char *program = process_helper_path("lxd-signer");
-	const char *const argv[] = {program, NULL};
+	auto_free char *threads = xasprintf("%zu", s->n);
+	const char *const argv[] = {program, threads, NULL};
 	struct process_spec spec = PROCESS_SPEC_INIT;
-	auto_close int key = open(keys->key_path, O_RDONLY | O_CLOEXEC), status = -EBADF;
-	int fds[2 + WIRE_SIGNER_THREADS_MAX], pair[2], r;
+
+	spec.argv = argv;
+	spec.fds = fds;
+	spec.nfds = n;
+	spec.keep_with_parent = true;
+	return process_spawn(&spec, &s->pid, &s->pidfd, err);
+}
+
+static int signer_start(const struct remote_keys *keys, struct signer *s, struct error *err)
+{
+	auto_close int chain = chain_memfd(keys->chain, err), theirs = -EBADF;
+	int fds[3 + WIRE_SIGNER_THREADS_MAX], pair[2], r;
 	unsigned n = thread_count();
 
-	if (key < 0)
-		return error_errno(err, errno, "Open %s", keys->key_path);
+	if (chain < 0)
+		return chain;
 	r = wire_pair(pair, err);
 	if (r < 0)
 		return r;
-	status = pair[0];
-	set_timeouts(status);
-	fds[0] = pair[1];
-	fds[1] = key;
-	r = signer_sockets(s, n, fds + 2, err);
-	if (r == 0) {
-		spec.argv = argv;
-		spec.fds = fds;
-		spec.nfds = 2 + n;
-		spec.keep_with_parent = true;
-		r = process_spawn(&spec, &s->pid, &s->pidfd, err);
-		for (size_t i = 0; i < n; i++)
-			fd_close(fds[2 + i]);
-	}
-	fd_close(pair[1]);
-	if (r == 0)
-		r = signer_status(status, err);
-	return r < 0 ? error_wrap(err, "Start lxd-signer with %s", keys->key_path) : 0;
+	s->control = pair[0];
+	fds[0] = theirs = pair[1];
+	set_timeouts(s->control);
+	fds[1] = keys->key_fd;
+	fds[2] = chain;
+	r = signer_sockets(s, n, fds + 3, err);
+	if (r < 0)
+		return r;
+	r = signer_spawn(s, fds, 3 + n, err);
+	for (size_t i = 0; i < n; i++)
+		fd_close(fds[3 + i]);
+	theirs = fd_close(theirs);
+	return r < 0 ? r : signer_status(s, err);
 }
 
 static int send_config(struct gate *g, const struct remote_keys *keys, const struct signer *s, struct error *err)
@@ -156,11 +179,26 @@ static int send_config(struct gate *g, const struct remote_keys *keys, const str
 	wire_put_u32(&b, WIRE_GATE_CONFIG);
 	wire_put_u32(&b, WIRE_GATE_MAGIC);
 	wire_put_str(&b, keys->chain);
-	wire_put_str(&b, keys->ca);
-	wire_put_str(&b, keys->crl);
+	wire_put_blob(&b, keys->ca, keys->ca ? strlen(keys->ca) : 0);
+	wire_put_blob(&b, keys->crl, keys->crl_len);
 	wire_put_u32(&b, (uint32_t)s->n);
 	r = wire_send(g->control, &b, s->sockets, s->n);
 	return r < 0 ? error_errno(err, -r, "Configure lxd-gate") : 0;
+}
+
+/* The answer to CONFIG, behind its type. */
+static int take_configured(struct wire_message *m, struct error *err)
+{
+	uint32_t status = wire_get_u32(&m->reader);
+	auto_free char *message = wire_get_str(&m->reader);
+
+	if (!wire_done(&m->reader))
+		return error_set(err, 500, "lxd-gate sent an answer that is none");
+	if (status)
+		return error_set(err, 500, "%s", message ? message : "lxd-gate refused its configuration");
+	if (message)
+		log_warn("lxd-gate", LOG_STR("message", message));
+	return 0;
 }
 
 static int await_configured(struct gate *g, gate_message_fn fn, void *arg, struct error *err)
@@ -178,13 +216,19 @@ static int await_configured(struct gate *g, gate_message_fn fn, void *arg, struc
 			fn(&m, arg);
 			continue;
 		}
-		return wire_get_error(&m.reader, err);
+		return take_configured(&m, err);
 	}
+}
+
+static void end_signer(struct gate *g)
+{
+	g->signer_control = fd_close(g->signer_control);
+	end_process(&g->signer, &g->signer_pidfd);
 }
 
 int gate_configure(struct gate *g, const struct remote_keys *keys, gate_message_fn fn, void *arg, struct error *err)
 {
-	CLEANUP(signer_done) struct signer s = {.pidfd = -EBADF};
+	CLEANUP(signer_done) struct signer s = {.pidfd = -EBADF, .control = -EBADF};
 	int r = signer_start(keys, &s, err);
 
 	if (r == 0)
@@ -193,9 +237,10 @@ int gate_configure(struct gate *g, const struct remote_keys *keys, gate_message_
 		r = await_configured(g, fn, arg, err);
 	if (r < 0)
 		return r;
-	end_process(&g->signer, &g->signer_pidfd);
+	end_signer(g);
 	g->signer = s.pid;
 	g->signer_pidfd = TAKE_FD(s.pidfd);
+	g->signer_control = TAKE_FD(s.control);
 	s.pid = 0;
 	return 0;
 }
@@ -236,7 +281,7 @@ void gate_stop(struct gate *g)
 {
 	g->control = fd_close(g->control);
 	end_process(&g->pid, &g->pidfd);
-	end_process(&g->signer, &g->signer_pidfd);
+	end_signer(g);
 }
 
 /* "192.0.2.1:4000": an address, and a port. */

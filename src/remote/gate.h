@@ -14,9 +14,10 @@ struct gate {
 	int control;
 	pid_t signer; /* 0: not running */
 	int signer_pidfd;
+	int signer_control;
 };
 
-#define GATE_INIT ((struct gate){.pidfd = -EBADF, .control = -EBADF, .signer_pidfd = -EBADF})
+#define GATE_INIT ((struct gate){.pidfd = -EBADF, .control = -EBADF, .signer_pidfd = -EBADF, .signer_control = -EBADF})
 
 /* Sees a message of the gate other than the answer that is waited for. */
 typedef void (*gate_message_fn)(struct wire_message *m, void *arg);

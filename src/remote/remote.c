@@ -5,6 +5,7 @@
  */
 #include "remote/remote.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -47,7 +48,9 @@ struct remote {
 	/* the rest is the thread's own */
 	struct gate gate;
 	struct {
-		char *chain, *key_path, *ca, *crl;
+		char *chain, *ca;
+		int key_fd;
+		struct strbuf crl;
 	} keys;
 	struct listen_set listen[WIRE_LISTENER_MAX];
 	char *pending[WIRE_LISTENER_MAX]; /* to be bound again at rebind_at */
@@ -111,7 +114,13 @@ static void on_message(struct wire_message *m, void *arg)
 
 static struct remote_keys keys_of(const struct remote *r)
 {
-	return (struct remote_keys){r->keys.chain, r->keys.key_path, r->keys.ca, r->keys.crl};
+	return (struct remote_keys){
+		.chain = r->keys.chain,
+		.key_fd = r->keys.key_fd,
+		.ca = r->keys.ca,
+		.crl = r->keys.crl.data,
+		.crl_len = r->keys.crl.len,
+	};
 }
 
 static void publish(struct remote *r)
@@ -359,20 +368,24 @@ static void retry_pending(struct remote *r)
 static int job_set_keys(struct remote *r, void *arg, struct error *err)
 {
 	const struct remote_keys *k = arg;
-	int rc = 0;
+	int fd = fcntl(k->key_fd, F_DUPFD_CLOEXEC, 3), rc = 0;
 
+	if (fd < 0)
+		return error_errno(err, errno, "Keep the server's key");
 	if (r->gate.pid)
 		rc = gate_configure(&r->gate, k, on_message, r, err);
-	if (rc < 0)
+	if (rc < 0) {
+		fd_close(fd);
 		return rc;
+	}
+	fd_close(r->keys.key_fd);
+	r->keys.key_fd = fd;
 	free(r->keys.chain);
-	free(r->keys.key_path);
-	free(r->keys.ca);
-	free(r->keys.crl);
 	r->keys.chain = xstrdup(k->chain);
-	r->keys.key_path = xstrdup(k->key_path);
+	free(r->keys.ca);
 	r->keys.ca = xstrdup_null(k->ca);
-	r->keys.crl = xstrdup_null(k->crl);
+	strbuf_done(&r->keys.crl);
+	strbuf_append_len(&r->keys.crl, k->crl, k->crl_len);
 	return 0;
 }
 
@@ -504,6 +517,7 @@ int remote_new(const struct remote_spec *spec, struct remote **ret, struct error
 	r->spec = *spec;
 	r->gate = GATE_INIT;
 	r->control = -EBADF;
+	r->keys.key_fd = -EBADF;
 	r->restart_ms = RESTART_MS_MIN / 2;
 	mutex_init(&r->lock);
 	cond_init(&r->finished);

@@ -27,12 +27,13 @@ struct remote_spec {
 	void *arg;
 };
 
-/* What the gate shows and believes. All texts are borrowed and copied. */
+/* What the gate shows and believes. All is borrowed and copied. */
 struct remote_keys {
-	const char *chain;    /* PEM: server.crt */
-	const char *key_path; /* server.key; opened at each start of the signer */
-	const char *ca;       /* PEM; NULL: no PKI */
-	const char *crl;      /* PEM; NULL: none */
+	const char *chain; /* PEM: server.crt */
+	int key_fd;        /* server.key, for reading; handed to each signer */
+	const char *ca;    /* PEM; NULL: no PKI */
+	const void *crl;   /* PEM or DER, one or more; NULL: none */
+	size_t crl_len;
 };
 
 /* Nothing is listened on and no program runs yet; its thread starts. */
