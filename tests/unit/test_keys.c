@@ -133,8 +133,8 @@ static void keys_for_later(void **state UNUSED)
 	assert_string_equal(error_msg(&err),
 			    "Configuration key \"nvidia.runtime\" is not supported by this server yet");
 	expect_error(r, &err, 400, "not supported");
-	expect_error(check(CONFIG_SCOPE_SERVER, "core.https_address", ":8443", &err), &err, 400, "not supported");
-	expect_ok(check(CONFIG_SCOPE_SERVER, "core.https_address", "", &err), &err);
+	expect_error(check(CONFIG_SCOPE_SERVER, "cluster.https_address", ":8443", &err), &err, 400, "not supported");
+	expect_ok(check(CONFIG_SCOPE_SERVER, "cluster.https_address", "", &err), &err);
 	expect_error(check(CONFIG_SCOPE_POOL, "volume.size", "1GB", &err), &err, 400, "not supported");
 	expect_error(check(CONFIG_SCOPE_PROJECT, "restricted", "true", &err), &err, 400, "not supported");
 }
