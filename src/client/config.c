@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
@@ -39,20 +41,45 @@ bool cli_config_is_static(const char *remote)
 	return false;
 }
 
-static void add_builtin(struct cli_config *c, bool only_static, bool only_local)
+bool cli_config_is_global(const struct cli_config *c, const char *remote)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(builtin_remotes); i++) {
-		struct strmap *m;
+	return strv_contains(&c->global, remote);
+}
 
-		if ((only_static && !builtin_remotes[i].is_static) ||
-		    (only_local && !streq(builtin_remotes[i].name, "local")))
-			continue;
-		mapmap_remove(&c->remotes, builtin_remotes[i].name);
-		m = mapmap_ensure(&c->remotes, builtin_remotes[i].name);
-		strmap_set(m, "addr", builtin_remotes[i].addr);
-		strmap_set(m, "protocol", builtin_remotes[i].protocol);
-		strmap_set(m, "public", builtin_remotes[i].public ? "true" : "false");
-	}
+/* Names become file names and stand before a colon. */
+const char *cli_config_bad_name(const char *remote)
+{
+	if (!*remote)
+		return "Remote names may not be empty";
+	if (strchr(remote, ':'))
+		return "Remote names may not contain colons";
+	if (strchr(remote, '/'))
+		return "Remote names may not contain slashes";
+	if (streq(remote, ".") || streq(remote, ".."))
+		return "Remote names may not be . or ..";
+	return NULL;
+}
+
+static void add_builtin(struct cli_config *c, size_t i)
+{
+	auto_free char *project = NULL;
+	struct strmap *m = mapmap_get(&c->remotes, builtin_remotes[i].name);
+
+	project = m ? xstrdup_null(strmap_get(m, "project")) : NULL;
+	mapmap_remove(&c->remotes, builtin_remotes[i].name);
+	m = mapmap_ensure(&c->remotes, builtin_remotes[i].name);
+	strmap_set(m, "addr", builtin_remotes[i].addr);
+	strmap_set(m, "protocol", builtin_remotes[i].protocol);
+	strmap_set(m, "public", builtin_remotes[i].public ? "true" : "false");
+	strmap_set(m, "project", project);
+}
+
+static void add_builtins(struct cli_config *c, bool only_static, bool only_local)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(builtin_remotes); i++)
+		if ((builtin_remotes[i].is_static || !only_static) &&
+		    (!only_local || streq(builtin_remotes[i].name, "local")))
+			add_builtin(c, i);
 }
 
 /* $LXD_CONF, or ~/.config/lxc */
@@ -66,57 +93,167 @@ static char *config_dir(void)
 	return path_join(str_is_empty(home) ? "/root" : home, ".config/lxc");
 }
 
-static int parse_config(struct cli_config *c, const struct strbuf *text, struct error *err)
+/* One field of a remote; empty ones count as missing, as do those that are no scalars. */
+static int take_field(const char *key, const struct json *value, void *arg)
 {
+	struct strmap *remote = arg;
+	auto_free char *text = NULL;
+
+	switch (json_kind(value)) {
+	case JSON_STRING:
+		strmap_set(remote, key, *json_str(value) ? json_str(value) : NULL);
+		break;
+	case JSON_BOOL:
+	case JSON_INT:
+		text = json_to_text(value);
+		strmap_set(remote, key, text);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+static int check_remote(const char *name, struct strmap *remote, struct error *err)
+{
+	bool public;
+
+	if (str_is_empty(strmap_get(remote, "addr")) && !cli_config_is_static(name))
+		return error_set(err, 400, "remote \"%s\" has no addr", name);
+	if (parse_bool(strmap_get_or(remote, "public", "false"), &public) < 0)
+		return error_set(err, 400, "remote \"%s\": public must be true or false, not \"%s\"", name,
+				 strmap_get(remote, "public"));
+	strmap_set(remote, "public", public ? "true" : "false");
+	if (!public && str_is_empty(strmap_get(remote, "auth_type")))
+		strmap_set(remote, "auth_type", "tls");
+	return 0;
+}
+
+struct remotes_reader {
+	struct mapmap *remotes;
+	struct error *err;
+};
+
+static int take_remote(const char *name, const struct json *value, void *arg)
+{
+	struct remotes_reader *reader = arg;
+	struct strmap *remote;
+
+	if (json_kind(value) != JSON_OBJECT)
+		return error_set(reader->err, 400, "remote \"%s\" is not a mapping", name);
+	remote = mapmap_ensure(reader->remotes, name);
+	json_each(value, take_field, remote);
+	return check_remote(name, remote, reader->err);
+}
+
+/* What both files may hold. */
+struct content {
+	char *default_remote;
+	struct mapmap remotes;
+	struct strmap aliases;
+};
+
+static void content_done(struct content *c)
+{
+	free(c->default_remote);
+	mapmap_done(&c->remotes);
+	strmap_done(&c->aliases);
+}
+
+static int parse_content(const struct strbuf *text, struct content *ret, struct error *err)
+{
+	static const char *const typed[] = {"public", "keepalive", NULL};
+	struct remotes_reader reader = {.remotes = &ret->remotes, .err = err};
 	auto_json struct json *doc = NULL;
-	const char *remote;
+	const struct json *remotes;
 	int r;
 
-	r = yaml_read(strbuf_str(text), text->len, NULL, &doc, err);
+	r = yaml_read(strbuf_str(text), text->len, typed, &doc, err);
 	if (r < 0)
 		return r;
+	remotes = json_get(doc, "remotes");
 	if (json_kind(doc) == JSON_NULL)
 		return 0;
 	if (json_kind(doc) != JSON_OBJECT)
 		return error_set(err, 400, "not a mapping");
-	remote = json_get_str(doc, "default-remote");
-	if (!str_is_empty(remote)) {
-		free(c->default_remote);
-		c->default_remote = xstrdup(remote);
+	ret->default_remote = xstrdup_null(json_get_str(doc, "default-remote"));
+	if (json_kind(remotes) != JSON_NULL && json_kind(remotes) != JSON_OBJECT)
+		return error_set(err, 400, "remotes is not a mapping");
+	r = json_kind(remotes) == JSON_OBJECT ? json_each(remotes, take_remote, &reader) : 0;
+	return r < 0 ? r : json_to_strmap(json_get(doc, "aliases"), "aliases", &ret->aliases, err);
+}
+
+/* 1 when the file was read, 0 when it does not exist. */
+static int read_content(const char *path, struct content *ret, struct error *err)
+{
+	auto_strbuf struct strbuf text = STRBUF_INIT;
+	auto_error struct error e = ERROR_INIT;
+	int r = file_read_at(AT_FDCWD, path, CONFIG_MAX, &text, &e);
+
+	if (r == -ENOENT || r == -ENOTDIR)
+		return 0;
+	if (r < 0)
+		return error_move(err, &e);
+	r = parse_content(&text, ret, err);
+	return r < 0 ? error_wrap(err, "Unable to load %s", path) : 1;
+}
+
+/* Remotes that the user's file does not name. */
+static int add_global(struct cli_config *c, struct error *err)
+{
+	CLEANUP(content_done) struct content global = {0};
+	auto_free char *path = path_join(c->global_dir, "config.yml");
+	int r = read_content(path, &global, err);
+
+	for (size_t i = 0; r > 0 && i < global.remotes.len; i++) {
+		const struct mapmap_item *item = &global.remotes.items[i];
+
+		if (mapmap_get(&c->remotes, item->key))
+			continue;
+		mapmap_set(&c->remotes, item->key, &item->map);
+		strv_add(&c->global, item->key);
 	}
-	r = json_to_mapmap(json_get(doc, "remotes"), "remotes", &c->remotes, err);
+	return r < 0 ? r : 0;
+}
+
+/* Fill @c from the files; what it held before is replaced. */
+static int load(struct cli_config *c, struct error *err)
+{
+	CLEANUP(content_done) struct content own = {0};
+	int r = c->force_local ? 0 : read_content(c->path, &own, err);
+
 	if (r < 0)
 		return r;
-	return json_to_strmap(json_get(doc, "aliases"), "aliases", &c->aliases, err);
+	c->exists = r > 0;
+	free(c->default_remote);
+	c->default_remote = xstrdup(str_is_empty(own.default_remote) ? "local" : own.default_remote);
+	mapmap_done(&c->remotes);
+	mapmap_copy(&c->remotes, &own.remotes);
+	strmap_done(&c->aliases);
+	strmap_copy(&c->aliases, &own.aliases);
+	strv_done(&c->global);
+	if (!c->exists)
+		add_builtins(c, false, c->force_local);
+	if (!c->force_local) {
+		r = add_global(c, err);
+		add_builtins(c, true, false);
+	}
+	return r < 0 ? r : 0;
 }
 
 int cli_config_load(bool force_local, struct cli_config **ret, struct error *err)
 {
 	auto_cli_config struct cli_config *c = xnew(struct cli_config);
-	auto_free char *dir = config_dir();
-	auto_strbuf struct strbuf text = STRBUF_INIT;
-	auto_error struct error e = ERROR_INIT;
+	const char *global = getenv("LXD_GLOBAL_CONF");
 	int r;
 
-	c->path = path_join(dir, "config.yml");
-	c->default_remote = xstrdup("local");
-	if (force_local) {
-		add_builtin(c, false, true);
-		*ret = TAKE_PTR(c);
-		return 0;
-	}
-	r = file_read_at(AT_FDCWD, c->path, CONFIG_MAX, &text, &e);
-	if (r == -ENOENT || r == -ENOTDIR) {
-		add_builtin(c, false, false);
-	} else if (r < 0) {
-		return error_move(err, &e);
-	} else {
-		c->exists = true;
-		r = parse_config(c, &text, err);
-		if (r < 0)
-			return error_wrap(err, "Unable to load %s", c->path);
-		add_builtin(c, true, false);
-	}
+	c->dir = config_dir();
+	c->path = path_join(c->dir, "config.yml");
+	c->global_dir = xstrdup(str_is_empty(global) ? "/etc/lxd" : global);
+	c->force_local = force_local;
+	r = load(c, err);
+	if (r < 0)
+		return r;
 	*ret = TAKE_PTR(c);
 	return 0;
 }
@@ -125,14 +262,29 @@ void cli_config_free(struct cli_config *c)
 {
 	if (!c)
 		return;
+	free(c->dir);
 	free(c->path);
+	free(c->global_dir);
 	free(c->default_remote);
 	mapmap_done(&c->remotes);
+	strv_done(&c->global);
 	strmap_done(&c->aliases);
 	free(c);
 }
 
-/* Static remotes except `local` are not written. */
+static void write_field(struct jsonw *w, const struct strmap_item *field)
+{
+	int64_t n;
+
+	if (streq(field->key, "public"))
+		jsonw_kv_bool(w, field->key, parse_bool_or(field->value, false));
+	else if (streq(field->key, "keepalive") && parse_i64(field->value, &n) >= 0)
+		jsonw_kv_int(w, field->key, n);
+	else
+		jsonw_kv_str(w, field->key, field->value);
+}
+
+/* Global remotes, and static ones except `local`, are not written. */
 static void write_remotes(struct jsonw *w, const struct cli_config *c)
 {
 	jsonw_key(w, "remotes");
@@ -140,29 +292,34 @@ static void write_remotes(struct jsonw *w, const struct cli_config *c)
 	for (size_t i = 0; i < c->remotes.len; i++) {
 		const struct mapmap_item *item = &c->remotes.items[i];
 
-		if (cli_config_is_static(item->key) && !streq(item->key, "local"))
+		if (cli_config_is_global(c, item->key) ||
+		    (cli_config_is_static(item->key) && !streq(item->key, "local")))
 			continue;
 		jsonw_key(w, item->key);
 		jsonw_object_begin(w);
-		for (size_t k = 0; k < item->map.len; k++) {
-			const struct strmap_item *field = &item->map.items[k];
-
-			if (streq(field->key, "public"))
-				jsonw_kv_bool(w, "public", parse_bool_or(field->value, false));
-			else
-				jsonw_kv_str(w, field->key, field->value);
-		}
+		for (size_t k = 0; k < item->map.len; k++)
+			write_field(w, &item->map.items[k]);
 		jsonw_object_end(w);
 	}
 	jsonw_object_end(w);
 }
 
-int cli_config_save(struct cli_config *c, struct error *err)
+/* A symbolic link stays one: the file it leads to is replaced. An existing file keeps its mode. */
+static int replace_file(const char *path, const struct strbuf *text, struct error *err)
+{
+	auto_free char *real = realpath(path, NULL);
+	struct stat st;
+	bool exists = real && stat(real, &st) == 0;
+
+	return file_replace_at(AT_FDCWD, exists ? real : path, text->data, text->len, exists ? st.st_mode & 0777 : 0644,
+			       err);
+}
+
+static int save(struct cli_config *c, struct error *err)
 {
 	auto_strbuf struct strbuf json = STRBUF_INIT;
 	auto_strbuf struct strbuf yaml = STRBUF_INIT;
 	auto_json struct json *doc = NULL;
-	auto_free char *dir = xstrndup(c->path, strlen(c->path) - strlen("/config.yml"));
 	struct jsonw w = JSONW(&json);
 	int r;
 
@@ -175,12 +332,81 @@ int cli_config_save(struct cli_config *c, struct error *err)
 	if (r >= 0)
 		r = yaml_write(doc, 0, &yaml, err);
 	if (r >= 0)
-		r = dir_make_all(AT_FDCWD, dir, 0750, err);
-	if (r >= 0)
-		r = file_replace_at(AT_FDCWD, c->path, yaml.data, yaml.len, 0600, err);
+		r = replace_file(c->path, &yaml, err);
 	if (r >= 0)
 		c->exists = true;
 	return r;
+}
+
+/* Some network file systems cannot lock a folder: there, writers are on their own as with other clients. */
+static int lock_dir(const char *dir, int *ret_fd, struct error *err)
+{
+	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_errno(err, errno, "Open %s", dir);
+	while (flock(fd, LOCK_EX) < 0) {
+		if (errno == EBADF || errno == ENOLCK || errno == EOPNOTSUPP)
+			break;
+		if (errno != EINTR)
+			return error_errno(err, errno, "Lock %s", dir);
+	}
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int cli_config_change(struct cli_config *c, cli_config_change_fn fn, void *arg, struct error *err)
+{
+	auto_close int lock = -EBADF;
+	int r;
+
+	if (c->force_local)
+		return error_set(err, 400, "With --force-local there is no configuration to change");
+	r = dir_make_all(AT_FDCWD, c->dir, 0750, err);
+	if (r >= 0)
+		r = lock_dir(c->dir, &lock, err);
+	if (r >= 0)
+		r = load(c, err);
+	if (r >= 0 && fn)
+		r = fn(c, arg, err);
+	return r < 0 ? r : save(c, err);
+}
+
+char *cli_config_file(const struct cli_config *c, const char *name)
+{
+	return path_join(c->dir, name);
+}
+
+static char *named_file(const char *dir, const char *folder, const char *remote, const char *suffix)
+{
+	auto_free char *name = xasprintf("%s%s", remote, suffix);
+
+	return path_join(dir, folder, name);
+}
+
+char *cli_config_pin_path(const struct cli_config *c, const char *remote)
+{
+	return named_file(cli_config_is_global(c, remote) ? c->global_dir : c->dir, "servercerts", remote, ".crt");
+}
+
+char *cli_config_jar_path(const struct cli_config *c, const char *remote)
+{
+	return named_file(c->dir, "jars", remote, "");
+}
+
+int cli_config_set_pin(const struct cli_config *c, const char *remote, const char *pem, struct error *err)
+{
+	auto_free char *dir = path_join(c->dir, "servercerts");
+	auto_free char *path = named_file(c->dir, "servercerts", remote, ".crt");
+	int r;
+
+	if (!pem) {
+		if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
+			return error_errno(err, errno, "Remove %s", path);
+		return 0;
+	}
+	r = dir_make_all(AT_FDCWD, dir, 0750, err);
+	return r < 0 ? r : file_replace_at(AT_FDCWD, path, pem, strlen(pem), 0644, err);
 }
 
 const char *cli_config_default_remote(const struct cli_config *c)

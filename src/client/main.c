@@ -119,7 +119,7 @@ static void greet(struct cli *c)
 
 	if (c->config->exists || option_bool(c->options, "force-local") || stat(socket, &st) < 0)
 		return;
-	if (cli_config_save(c->config, &e) < 0) {
+	if (cli_config_change(c->config, NULL, NULL, &e) < 0) {
 		error_ignore(&e, "a home that cannot be written must not stop the command");
 		return;
 	}
