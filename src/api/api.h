@@ -120,6 +120,9 @@ int api_check_etag(struct api_call *c, const char *etag, struct error *err);
 /* Tag of a JSON text. Writes 64 hex digits. */
 void api_etag(const char *json, size_t len, char etag[65]);
 
+/* operation_new() for the caller, who may cancel it, as may whoever could have asked for it. */
+struct operation *api_operation_new(struct api_call *c, const struct operation_spec *spec);
+
 /* Answers. @metadata is JSON text and taken. */
 void api_sync(struct api_call *c, struct strbuf *metadata);
 /* The same without a copy, for large answers: what is appended between the two is the metadata. */

@@ -114,8 +114,6 @@ static void set_metadata(struct operation *op, struct exec_job *j, int code, boo
 	if (j->session) {
 		jsonw_kv_strv(&w, "command", &j->body.command);
 		jsonw_kv_strmap(&w, "environment", &j->env);
-		jsonw_key(&w, "fds");
-		exec_session_render_fds(j->session, &w);
 		jsonw_kv_bool(&w, "interactive", j->body.interactive);
 	}
 	if (j->body.record && !j->session) {
@@ -129,6 +127,18 @@ static void set_metadata(struct operation *op, struct exec_job *j, int code, boo
 		jsonw_kv_int(&w, "return", code);
 	jsonw_object_end(&w);
 	operation_set_metadata(op, b.data, publish);
+}
+
+/* The secrets of the websockets. */
+static void set_private(struct operation *op, struct exec_job *j)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	struct jsonw w = JSONW(&b);
+
+	jsonw_key(&w, "fds");
+	exec_session_render_fds(j->session, &w);
+	operation_set_private(op, b.data);
+	explicit_bzero(b.data, b.len);
 }
 
 /* --- running --- */
@@ -350,10 +360,12 @@ static int post_exec(struct api_call *c, struct error *err)
 	}
 	url = xasprintf("/1.0/instances/%s", j->name);
 	alias = xasprintf("/1.0/containers/%s", j->name);
-	op = operation_new(c->api->operations, &spec);
+	op = api_operation_new(c, &spec);
 	operation_add_resource(op, "instances", url);
 	operation_add_resource(op, "containers", alias);
 	set_metadata(op, j, -1, false);
+	if (j->session)
+		set_private(op, j);
 	api_lifecycle(c, "instance-exec", url);
 	api_async(c, op);
 	return 0;

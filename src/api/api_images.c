@@ -271,7 +271,7 @@ static int delete_image(struct api_call *c, struct error *err)
 	*j = (struct delete_job){
 		.api = c->api, .id = c->id, .project = xstrdup(c->project), .fingerprint = xstrdup(img.fingerprint)};
 	spec.arg = j;
-	op = operation_new(c->api->operations, &spec);
+	op = api_operation_new(c, &spec);
 	url = xasprintf("/1.0/images/%s", img.fingerprint);
 	operation_add_resource(op, "images", url);
 	api_async(c, op);
@@ -552,7 +552,7 @@ static int post_image(struct api_call *c, struct error *err)
 		return r;
 	c->upload = NULL;
 	spec.arg = u;
-	api_async(c, operation_new(c->api->operations, &spec));
+	api_async(c, api_operation_new(c, &spec));
 	return 0;
 }
 

@@ -159,7 +159,7 @@ static void start_job(struct api_call *c, struct job *j, const char *description
 {
 	struct operation_spec spec = {
 		.description = description, .project = c->project, .run = run, .arg_free = job_free, .arg = j};
-	struct operation *op = operation_new(c->api->operations, &spec);
+	struct operation *op = api_operation_new(c, &spec);
 	auto_free char *url = xasprintf("/1.0/instances/%s", j->name);
 	auto_free char *alias = xasprintf("/1.0/containers/%s", j->name);
 
@@ -814,7 +814,7 @@ static int put_instances(struct api_call *c, struct error *err)
 	}
 	spec.arg = b;
 	spec.description = action->description;
-	op = operation_new(c->api->operations, &spec);
+	op = api_operation_new(c, &spec);
 	for (size_t k = 0; k < b->n; k++) {
 		auto_free char *url = xasprintf("/1.0/instances/%s", b->jobs[k]->name);
 

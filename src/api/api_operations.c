@@ -8,6 +8,7 @@
 
 /* Operations grouped by status, as the API lists them: arrays of URLs or of objects. */
 struct groups {
+	const struct identity *viewer;
 	bool objects;
 	size_t n;
 	struct {
@@ -23,6 +24,8 @@ static void add_to_group(struct operation *op, void *arg)
 	auto_free char *status = xstrdup(operation_status_name(op));
 	size_t k = 0;
 
+	if (!operation_visible(op, g->viewer))
+		return;
 	for (char *p = status; *p; p++)
 		*p = (char)tolower((unsigned char)*p);
 	while (k < g->n && !streq(g->by_status[k].status, status))
@@ -34,14 +37,14 @@ static void add_to_group(struct operation *op, void *arg)
 		g->n++;
 	}
 	if (g->objects)
-		operation_render(op, &g->by_status[k].w);
+		operation_render(op, g->viewer, &g->by_status[k].w);
 	else
 		jsonw_strf(&g->by_status[k].w, "/1.0/operations/%s", operation_id(op));
 }
 
 static int list_operations(struct api_call *c, struct error *err UNUSED)
 {
-	struct groups g = {.objects = api_recursion(c) > 0};
+	struct groups g = {.viewer = &c->id, .objects = api_recursion(c) > 0};
 	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	bool all = parse_bool_or(http_query(c->req, "all-projects"), false);
@@ -61,17 +64,24 @@ static int list_operations(struct api_call *c, struct error *err UNUSED)
 	return 0;
 }
 
+/* One that the caller may know of; others are as if they were not there. */
 static int find(struct api_call *c, struct operation **ret, struct error *err)
 {
-	*ret = operation_find(c->api->operations, c->params[0]);
-	return *ret ? 0 : error_set(err, 404, "Operation not found");
+	struct operation *op = operation_find(c->api->operations, c->params[0]);
+
+	if (op && !operation_visible(op, &c->id)) {
+		operation_unref(op);
+		op = NULL;
+	}
+	*ret = op;
+	return op ? 0 : error_set(err, 404, "Operation not found");
 }
 
 static void answer(struct api_call *c, struct operation *op)
 {
 	struct strbuf b = STRBUF_INIT;
 
-	operation_render(op, &JSONW(&b));
+	operation_render(op, &c->id, &JSONW(&b));
 	api_sync(c, &b);
 }
 
@@ -91,6 +101,8 @@ static int delete_operation(struct api_call *c, struct error *err)
 	auto_free char *url = xasprintf("/1.0/operations/%s", c->params[0]);
 	int r = find(c, &op, err);
 
+	if (r == 0 && !operation_cancellable_by(op, &c->id))
+		r = error_set(err, 403, "not authorized");
 	if (r == 0)
 		r = operation_cancel(op, err);
 	if (r < 0)
@@ -100,13 +112,31 @@ static int delete_operation(struct api_call *c, struct error *err)
 	return 0;
 }
 
+/*
+ * For waiting and connecting: a caller with a secret needs no right but that; strangers, who have nothing else, hear
+ * the same whether the operation is there or not.
+ */
+static int find_by_secret(struct api_call *c, struct operation **ret, struct error *err)
+{
+	if (c->id.kind != IDENTITY_NONE && str_is_empty(http_query(c->req, "secret")))
+		return find(c, ret, err);
+	*ret = str_is_empty(http_query(c->req, "secret")) ? NULL : operation_find(c->api->operations, c->params[0]);
+	if (*ret)
+		return 0;
+	if (c->id.kind == IDENTITY_NONE)
+		return error_set(err, 403, "not authorized");
+	return error_set(err, 404, "Operation not found");
+}
+
 static int wait_operation(struct api_call *c, struct error *err)
 {
 	CLEANUP(operation_unrefp) struct operation *op = NULL;
-	const char *text = http_query(c->req, "timeout");
+	const char *text = http_query(c->req, "timeout"), *secret = http_query(c->req, "secret");
 	int64_t seconds = -1;
-	int r = find(c, &op, err);
+	int r = find_by_secret(c, &op, err);
 
+	if (r == 0 && !str_is_empty(secret) && !operation_secret_fits(op, secret))
+		r = error_set(err, 403, "not authorized");
 	if (r < 0)
 		return r;
 	if (!str_is_empty(text) && (parse_i64(text, &seconds) < 0 || seconds > INT32_MAX))
@@ -119,9 +149,16 @@ static int wait_operation(struct api_call *c, struct error *err)
 static int connect_operation(struct api_call *c, struct error *err)
 {
 	CLEANUP(operation_unrefp) struct operation *op = NULL;
-	int r = find(c, &op, err);
+	int r = find_by_secret(c, &op, err);
 
-	return r < 0 ? r : operation_connect(op, http_query(c->req, "secret"), c->req, c->resp, err);
+	if (r == 0)
+		r = operation_connect(op, http_query(c->req, "secret"), c->req, c->resp, err);
+	/* to strangers a wrong secret is no different from an operation that is not there */
+	if (r < 0 && c->id.kind == IDENTITY_NONE) {
+		error_clear(err);
+		r = error_set(err, 403, "not authorized");
+	}
+	return r;
 }
 
 const struct api_route api_operation_routes[] = {
@@ -138,18 +175,18 @@ const struct api_route api_operation_routes[] = {
 	 .doc = "One operation"},
 	{.path = "/1.0/operations/{id}",
 	 .method = HTTP_DELETE,
-	 .perm = PERM_INSTANCE_USE,
+	 .perm = PERM_TRUSTED,
 	 .flags = API_WHILE_STOPPING,
 	 .handler = delete_operation,
 	 .doc = "Cancel an operation"},
 	{.path = "/1.0/operations/{id}/wait",
 	 .method = HTTP_GET,
-	 .perm = PERM_PROJECT_VIEW,
+	 .perm = PERM_ANYONE,
 	 .handler = wait_operation,
 	 .doc = "Wait for the end, at most ?timeout= seconds"},
 	{.path = "/1.0/operations/{id}/websocket",
 	 .method = HTTP_GET,
-	 .perm = PERM_INSTANCE_USE,
+	 .perm = PERM_ANYONE,
 	 .handler = connect_operation,
 	 .doc = "Connect to an operation by ?secret="},
 	{0},

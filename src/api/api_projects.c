@@ -52,7 +52,9 @@ static int list_projects(struct api_call *c, struct error *err UNUSED)
 	struct jsonw w = JSONW(&b);
 
 	jsonw_array_begin(&w);
-	if (api_recursion(c))
+	if (!authorize(&c->id, PERM_PROJECT_VIEW, "default"))
+		(void)0; /* trusted, but sees no project */
+	else if (api_recursion(c))
 		write_project(c, &w);
 	else
 		jsonw_str(&w, "/1.0/projects/default");
@@ -61,8 +63,11 @@ static int list_projects(struct api_call *c, struct error *err UNUSED)
 	return 0;
 }
 
+/* Whether a project is there is told only to those who may view it. */
 static int find(struct api_call *c, struct error *err)
 {
+	if (!authorize(&c->id, PERM_PROJECT_VIEW, c->params[0]))
+		return error_set(err, 403, "not authorized");
 	return streq(c->params[0], "default") ? 0 : error_set(err, 404, "Project not found");
 }
 

@@ -218,12 +218,17 @@ static void config_etag(const struct strmap *config, char etag[65])
 	api_etag(text, strlen(text), etag);
 }
 
-/* The server object; untrusted callers learn what they need for getting trusted, and no more. */
+/*
+ * The server object; untrusted callers learn what they need for getting trusted, and no more. @config is NULL for those
+ * who are trusted but not administrators.
+ */
 static void write_server(struct api *api, const struct strmap *config, bool trusted, struct jsonw *w)
 {
 	jsonw_object_begin(w);
-	if (trusted)
+	if (trusted && config)
 		jsonw_kv_strmap(w, "config", config);
+	else if (trusted)
+		jsonw_kv_null(w, "config");
 	jsonw_key(w, "api_extensions");
 	jsonw_array_begin(w);
 	for (size_t k = 0; k < ARRAY_SIZE(extensions); k++)
@@ -265,6 +270,12 @@ static int get_server(struct api_call *c, struct error *err UNUSED)
 	if (c->id.kind == IDENTITY_NONE) {
 		write_server(api, &STRMAP_INIT, /* trusted= */ false, &JSONW(&b));
 		api_sync(c, &b);
+		return 0;
+	}
+	if (!identity_is_admin(&c->id)) {
+		write_server(api, NULL, /* trusted= */ true, &JSONW(&b));
+		api_etag("null", 4, etag);
+		api_sync_etag(c, &b, etag);
 		return 0;
 	}
 	mutex_lock(&api->server_lock);
@@ -337,7 +348,10 @@ static int get_events(struct api_call *c, struct error *err)
 {
 	bool all = parse_bool_or(http_query(c->req, "all-projects"), false);
 
-	return events_accept(c->api->events, c->req, c->resp, http_query(c->req, "type"), all ? NULL : c->project, err);
+	if (!all && !authorize(&c->id, PERM_PROJECT_VIEW, c->project))
+		return error_set(err, 403, "not authorized");
+	return events_accept(c->api->events, c->req, c->resp, http_query(c->req, "type"), all ? NULL : c->project,
+			     &c->id, err);
 }
 
 const struct api_route api_server_routes[] = {

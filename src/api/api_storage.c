@@ -48,9 +48,14 @@ static void write_pool(struct api_call *c, const struct db_pool *p, struct jsonw
 {
 	auto_strv struct strv users = STRV_INIT;
 
-	pool_users(c, p->name, &users);
+	/* all that can use a pool is in the default project */
+	if (authorize(&c->id, PERM_PROJECT_VIEW, "default"))
+		pool_users(c, p->name, &users);
 	jsonw_object_begin(w);
-	jsonw_kv_strmap(w, "config", &p->config);
+	if (identity_is_admin(&c->id))
+		jsonw_kv_strmap(w, "config", &p->config);
+	else
+		jsonw_kv_null(w, "config");
 	jsonw_kv_str(w, "description", p->description);
 	jsonw_kv_str(w, "name", p->name);
 	jsonw_kv_str(w, "driver", p->driver);

@@ -19,7 +19,8 @@ struct listener {
 	struct events *events;
 	unsigned types; /* bit per event_type */
 	char *project;  /* NULL: all */
-	struct ws *ws;  /* NULL until the socket has been upgraded: events wait in early */
+	struct identity id;
+	struct ws *ws; /* NULL until the socket has been upgraded: events wait in early */
 	struct strv early;
 	struct loop_timer *attach_timer;
 	struct listener *next;
@@ -99,6 +100,17 @@ static void on_closed(struct ws *ws UNUSED, void *arg)
 	unlink_listener(l);
 }
 
+static bool wants(const struct listener *l, const struct event *ev)
+{
+	if (!(l->types & (1u << ev->type)))
+		return false;
+	if (ev->project && l->project && !streq(ev->project, l->project))
+		return false;
+	if (identity_is_admin(&l->id))
+		return true;
+	return ev->project && authorize(&l->id, PERM_PROJECT_VIEW, ev->project);
+}
+
 static void deliver(void *arg)
 {
 	struct event *ev = arg;
@@ -106,7 +118,7 @@ static void deliver(void *arg)
 
 	for (struct listener *l = ev->events->listeners; l; l = next) {
 		next = l->next;
-		if (!(l->types & (1u << ev->type)) || (ev->project && l->project && !streq(ev->project, l->project)))
+		if (!wants(l, ev))
 			continue;
 		if (l->ws)
 			ws_send(l->ws, /* text= */ true, ev->text, strlen(ev->text), QUEUE_MAX);
@@ -202,12 +214,15 @@ static void on_upgraded(int fd, void *handle, const void *extra, size_t extra_le
 	loop_post(a->events->loop, listener_attach, a);
 }
 
-static int parse_types(const char *text, unsigned *ret, struct error *err)
+static int parse_types(const char *text, const struct identity *id, unsigned *ret, struct error *err)
 {
 	auto_strv struct strv parts = STRV_INIT;
+	bool admin = identity_is_admin(id);
 
 	*ret = 0;
-	strv_split(&parts, str_is_empty(text) ? "operation,lifecycle,logging" : text, ',');
+	if (str_is_empty(text))
+		text = admin ? "operation,lifecycle,logging" : "operation,lifecycle";
+	strv_split(&parts, text, ',');
 	for (size_t i = 0; i < parts.len; i++) {
 		int t = 0;
 
@@ -215,18 +230,20 @@ static int parse_types(const char *text, unsigned *ret, struct error *err)
 			t++;
 		if (t == EVENT_TYPE_MAX)
 			return error_set(err, 400, "\"%s\" isn't a supported event type", parts.items[i]);
+		if (t == EVENT_LOGGING && !admin)
+			return error_set(err, 403, "Forbidden");
 		*ret |= 1u << t;
 	}
 	return 0;
 }
 
 int events_accept(struct events *e, const struct http_request *req, struct http_response *resp, const char *types,
-		  const char *project, struct error *err)
+		  const char *project, const struct identity *id, struct error *err)
 {
 	struct listener *l;
 	struct attach *a;
 	unsigned mask;
-	int r = parse_types(types, &mask, err);
+	int r = parse_types(types, id, &mask, err);
 
 	if (r < 0)
 		return r;
@@ -240,6 +257,7 @@ int events_accept(struct events *e, const struct http_request *req, struct http_
 	l->events = e;
 	l->types = mask;
 	l->project = xstrdup_null(project);
+	l->id = *id;
 	a->listener = l;
 	a->events = e;
 	for (int t = 0; t < EVENT_TYPE_MAX; t++)

@@ -29,7 +29,9 @@ static const char *const class_names[] = {"task", "websocket", "token"};
 static const bool moves[6][6] = {
 	[STATUS_PENDING] = {[STATUS_RUNNING] = true, [STATUS_FAILURE] = true},
 	[STATUS_RUNNING] = {[STATUS_CANCELLING] = true, [STATUS_SUCCESS] = true, [STATUS_FAILURE] = true},
-	[STATUS_CANCELLING] = {[STATUS_CANCELLED] = true, [STATUS_SUCCESS] = true, [STATUS_FAILURE] = true},
+	/* back to running: it could not be withdrawn */
+	[STATUS_CANCELLING] =
+		{[STATUS_CANCELLED] = true, [STATUS_SUCCESS] = true, [STATUS_FAILURE] = true, [STATUS_RUNNING] = true},
 };
 
 struct resource {
@@ -46,6 +48,8 @@ struct operation {
 	char *project;
 	struct resource *resources; /* fixed after start */
 	size_t n_resources;
+	char *private_members; /* of the metadata; NULL: none; fixed after start, as is secret */
+	char *secret;
 	int64_t created_ns;
 
 	struct mutex lock;
@@ -94,9 +98,9 @@ struct operation *operation_new(struct operations *ops, const struct operation_s
 	op->refs = 1; /* the caller's */
 	op->ops = ops;
 	op->spec = *spec;
-	op->id = uuid_new();
+	op->id = spec->id ? xstrdup(spec->id) : uuid_new();
 	op->project = xstrdup_null(spec->project);
-	op->created_ns = op->updated_ns = time_now_ns();
+	op->created_ns = op->updated_ns = spec->id ? spec->created_ns : time_now_ns();
 	mutex_init(&op->lock);
 	cond_init(&op->changed);
 	return op;
@@ -106,6 +110,13 @@ struct operation *operation_ref(struct operation *op)
 {
 	op->refs++;
 	return op;
+}
+
+static void free_secret(char *s)
+{
+	if (s)
+		explicit_bzero(s, strlen(s));
+	free(s);
 }
 
 void operation_unref(struct operation *op) UNSHARED
@@ -119,6 +130,8 @@ void operation_unref(struct operation *op) UNSHARED
 		strv_done(&op->resources[i].urls);
 	}
 	free(op->resources);
+	free_secret(op->private_members);
+	free_secret(op->secret);
 	free(op->id);
 	free(op->project);
 	free(op->metadata);
@@ -142,7 +155,66 @@ void operation_add_resource(struct operation *op, const char *kind, const char *
 	strv_add(&op->resources[i].urls, url);
 }
 
-static void render_locked(struct operation *op, struct jsonw *w) REQUIRES(op->lock)
+void operation_set_private(struct operation *op, const char *members)
+{
+	free_secret(op->private_members);
+	op->private_members = xstrdup(members);
+}
+
+void operation_set_secret(struct operation *op, const char *secret)
+{
+	free_secret(op->secret);
+	op->secret = xstrdup(secret);
+}
+
+bool operation_visible(const struct operation *op, const struct identity *id)
+{
+	if (identity_is_admin(id) || identity_equal(&op->spec.creator, id))
+		return true;
+	return op->project && authorize(id, PERM_PROJECT_VIEW, op->project);
+}
+
+bool operation_cancellable_by(const struct operation *op, const struct identity *id)
+{
+	if (identity_is_admin(id) || identity_equal(&op->spec.creator, id))
+		return true;
+	return op->project && op->spec.cancel_perm != PERM_ANYONE && authorize(id, op->spec.cancel_perm, op->project);
+}
+
+bool operation_secret_fits(const struct operation *op, const char *secret)
+{
+	return !str_is_empty(secret) && op->secret && secret_equal(secret, op->secret);
+}
+
+static bool sees_private(const struct operation *op, const struct identity *viewer)
+{
+	if (!viewer)
+		return false;
+	return identity_equal(&op->spec.creator, viewer) ||
+	       (op->spec.class == OPERATION_TOKEN && identity_is_admin(viewer));
+}
+
+static void render_metadata_locked(struct operation *op, const struct identity *viewer, struct jsonw *w)
+	REQUIRES(op->lock)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	size_t len = op->metadata ? strlen(op->metadata) : 0;
+
+	if (!op->private_members || !sees_private(op, viewer)) {
+		jsonw_kv_raw(w, "metadata", len ? op->metadata : "null");
+		return;
+	}
+	/* both are objects without their ends */
+	strbuf_append_len(&b, len ? op->metadata : "{", len ? len - 1 : 1);
+	if (len > 2)
+		strbuf_append_char(&b, ',');
+	strbuf_append(&b, op->private_members);
+	strbuf_append_char(&b, '}');
+	jsonw_kv_raw(w, "metadata", b.data);
+	explicit_bzero(b.data, b.len);
+}
+
+static void render_locked(struct operation *op, const struct identity *viewer, struct jsonw *w) REQUIRES(op->lock)
 {
 	jsonw_object_begin(w);
 	jsonw_kv_str(w, "id", op->id);
@@ -161,17 +233,17 @@ static void render_locked(struct operation *op, struct jsonw *w) REQUIRES(op->lo
 	} else {
 		jsonw_null(w);
 	}
-	jsonw_kv_raw(w, "metadata", op->metadata ? op->metadata : "null");
-	jsonw_kv_bool(w, "may_cancel", op->spec.cancel != NULL);
+	render_metadata_locked(op, viewer, w);
+	jsonw_kv_bool(w, "may_cancel", op->spec.cancel || op->spec.withdraw);
 	jsonw_kv_str(w, "err", op->err);
 	jsonw_kv_str(w, "location", "none");
 	jsonw_object_end(w);
 }
 
-void operation_render(struct operation *op, struct jsonw *w)
+void operation_render(struct operation *op, const struct identity *viewer, struct jsonw *w)
 {
 	mutex_lock(&op->lock);
-	render_locked(op, w);
+	render_locked(op, viewer, w);
 	mutex_unlock(&op->lock);
 }
 
@@ -181,7 +253,7 @@ static void publish_locked(struct operation *op) REQUIRES(op->lock)
 
 	if (!events_wanted(op->ops->events, EVENT_OPERATION))
 		return;
-	render_locked(op, &JSONW(&b));
+	render_locked(op, NULL, &JSONW(&b));
 	events_publish(op->ops->events, EVENT_OPERATION, op->project, b.data);
 }
 
@@ -271,6 +343,8 @@ void operation_start(struct operation *op)
 	publish_locked(op);
 	move_locked(op, STATUS_RUNNING);
 	mutex_unlock(&op->lock);
+	if (!op->spec.run)
+		return;
 	operation_ref(op); /* the thread's */
 	r = thread_start("operation", operation_thread, op, &err);
 	if (r < 0) {
@@ -341,11 +415,26 @@ struct operation *operation_find(struct operations *ops, const char *id)
 	return op;
 }
 
+static int withdraw(struct operation *op, struct error *err)
+{
+	bool ended;
+	int r = op->spec.withdraw(op, op->spec.arg, err);
+
+	mutex_lock(&op->lock);
+	ended = ended_locked(op);
+	if (!ended)
+		move_locked(op, r < 0 ? STATUS_RUNNING : STATUS_CANCELLED);
+	mutex_unlock(&op->lock);
+	if (r == 0 && !ended)
+		loop_post(op->ops->loop, arm_forget, op);
+	return r;
+}
+
 int operation_cancel(struct operation *op, struct error *err)
 {
 	int r = 0;
 
-	if (!op->spec.cancel)
+	if (!op->spec.cancel && !op->spec.withdraw)
 		return error_set(err, 400, "This operation can't be cancelled");
 	mutex_lock(&op->lock);
 	if (op->status != STATUS_RUNNING)
@@ -353,9 +442,28 @@ int operation_cancel(struct operation *op, struct error *err)
 	else
 		move_locked(op, STATUS_CANCELLING);
 	mutex_unlock(&op->lock);
-	if (r == 0)
-		op->spec.cancel(op, op->spec.arg);
-	return r;
+	if (r < 0)
+		return r;
+	if (op->spec.withdraw)
+		return withdraw(op, err);
+	op->spec.cancel(op, op->spec.arg);
+	return 0;
+}
+
+void operation_end(struct operation *op)
+{
+	bool ends = false;
+
+	mutex_lock(&op->lock);
+	if (op->status == STATUS_RUNNING)
+		move_locked(op, STATUS_CANCELLING);
+	if (op->status == STATUS_CANCELLING) {
+		move_locked(op, STATUS_CANCELLED);
+		ends = true;
+	}
+	mutex_unlock(&op->lock);
+	if (ends)
+		loop_post(op->ops->loop, arm_forget, op);
 }
 
 int operation_connect(struct operation *op, const char *secret, const struct http_request *req,
@@ -403,7 +511,7 @@ const char *operation_status_name(struct operation *op)
 static void count_running(struct operation *op, void *arg)
 {
 	mutex_lock(&op->lock);
-	if (!ended_locked(op))
+	if (op->spec.run && !ended_locked(op))
 		(*(size_t *)arg)++;
 	mutex_unlock(&op->lock);
 }

@@ -436,6 +436,15 @@ void api_created(struct api_call *c, const char *location)
 	http_response_header(c->resp, "Location", location);
 }
 
+struct operation *api_operation_new(struct api_call *c, const struct operation_spec *spec)
+{
+	struct operation_spec full = *spec;
+
+	full.creator = c->id;
+	full.cancel_perm = c->route->perm;
+	return operation_new(c->api->operations, &full);
+}
+
 void api_async(struct api_call *c, struct operation *op)
 {
 	struct jsonw w = JSONW(&c->resp->body);
@@ -450,7 +459,7 @@ void api_async(struct api_call *c, struct operation *op)
 	jsonw_kv_int(&w, "error_code", 0);
 	jsonw_kv_str(&w, "error", "");
 	jsonw_key(&w, "metadata");
-	operation_render(op, &w);
+	operation_render(op, &c->id, &w);
 	jsonw_object_end(&w);
 	strbuf_append_char(&c->resp->body, '\n');
 	c->resp->status = 202;

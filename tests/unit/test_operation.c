@@ -43,7 +43,7 @@ static struct json *look(struct operation *op)
 	auto_error struct error err = ERROR_INIT;
 	struct json *j = NULL;
 
-	operation_render(op, &JSONW(&b));
+	operation_render(op, NULL, &JSONW(&b));
 	expect_ok(json_parse(b.data, b.len, &j, &err), &err);
 	return j;
 }

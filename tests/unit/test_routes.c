@@ -4,6 +4,8 @@
 #include <stdbool.h>
 
 #include "api/api.h"
+#include "base/str.h"
+#include "route_access.h"
 
 static void each_row(void (*fn)(const struct api_route *r))
 {
@@ -32,15 +34,13 @@ static void rows_are_complete(void **state UNUSED)
 	each_row(check_row);
 }
 
+/* What GET asks for may be little; what changes something is never for everybody who may look. */
 static void check_reading(const struct api_route *r)
 {
-	bool reads = r->perm == PERM_ANYONE || r->perm == PERM_TRUSTED || r->perm == PERM_PROJECT_VIEW;
-
-	/* what only reads changes nothing, and what changes asks for more than reading */
-	if (reads)
-		assert_int_equal(r->method, HTTP_GET);
 	if (r->method != HTTP_GET)
-		assert_false(reads);
+		assert_true(r->perm != PERM_PROJECT_VIEW && r->perm != PERM_METRICS);
+	if (r->method == HTTP_PUT || r->method == HTTP_PATCH || r->method == HTTP_DELETE)
+		assert_true(r->perm != PERM_ANYONE);
 }
 
 static void changing_needs_more_than_reading(void **state UNUSED)
@@ -48,20 +48,61 @@ static void changing_needs_more_than_reading(void **state UNUSED)
 	each_row(check_reading);
 }
 
-static void check_stranger(const struct api_route *r)
-{
-	const struct identity nobody = {.kind = IDENTITY_NONE}, local = {.kind = IDENTITY_LOCAL};
+static const struct identity callers[] = {
+	{.kind = IDENTITY_LOCAL},
+	{.kind = IDENTITY_TLS, .fingerprint = "aa"},
+	{.kind = IDENTITY_TLS, .fingerprint = "bb", .restricted = true, .has_default = true},
+	{.kind = IDENTITY_TLS, .fingerprint = "cc", .restricted = true},
+	{.kind = IDENTITY_METRICS, .fingerprint = "dd"},
+	{.kind = IDENTITY_NONE},
+};
 
-	assert_true(authorize(&local, r->perm, "default"));
-	assert_true(authorize(&nobody, r->perm, "default") == (streq(r->path, "/") || streq(r->path, "/1.0")) ||
-		    r->method != HTTP_GET);
-	if (r->method != HTTP_GET)
-		assert_false(authorize(&nobody, r->perm, "default"));
+static const struct route_access *expected_access(const struct api_route *r)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(route_access); i++)
+		if (streq(route_access[i].path, r->path) && streq(route_access[i].method, http_method_name(r->method)))
+			return &route_access[i];
+	print_error("%s %s has no row in route_access.h\n", http_method_name(r->method), r->path);
+	fail();
+	return NULL;
 }
 
-static void strangers_reach_nothing_but_the_greeting(void **state UNUSED)
+static void check_access(const struct api_route *r)
 {
-	each_row(check_stranger);
+	const struct route_access *want = expected_access(r);
+	char may[ARRAY_SIZE(callers) + 1] = "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(callers); i++)
+		may[i] = authorize(&callers[i], r->perm, "default") ? '+' : '-';
+	if (!streq(may, want->may))
+		print_error("%s %s: %s, wanted %s\n", want->method, want->path, may, want->may);
+	assert_string_equal(may, want->may);
+	/* nobody restricted reaches into a project that is not theirs */
+	for (size_t i = 2; i < 4; i++)
+		if (r->perm != PERM_ANYONE && r->perm != PERM_TRUSTED) {
+			assert_false(authorize(&callers[i], r->perm, "another"));
+			assert_false(authorize(&callers[i], r->perm, NULL));
+		}
+}
+
+static void everybody_may_what_the_table_says(void **state UNUSED)
+{
+	each_row(check_access);
+}
+
+static void the_table_has_no_row_too_many(void **state UNUSED)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(route_access); i++) {
+		size_t found = 0;
+
+		for (size_t t = 0; api_route_tables[t]; t++)
+			for (const struct api_route *r = api_route_tables[t]; r->path; r++)
+				found += streq(route_access[i].path, r->path) &&
+					 streq(route_access[i].method, http_method_name(r->method));
+		if (found != 1)
+			print_error("%s %s is %zu routes\n", route_access[i].method, route_access[i].path, found);
+		assert_int_equal(found, 1);
+	}
 }
 
 static void no_row_twice(void **state UNUSED)
@@ -78,7 +119,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_are_complete),
 		cmocka_unit_test(changing_needs_more_than_reading),
-		cmocka_unit_test(strangers_reach_nothing_but_the_greeting),
+		cmocka_unit_test(everybody_may_what_the_table_says),
+		cmocka_unit_test(the_table_has_no_row_too_many),
 		cmocka_unit_test(no_row_twice),
 	};
 

@@ -1,0 +1,80 @@
+/*
+ * Who may call what, by hand from the API's documentation: one row per route, in the order of paths. A route without a
+ * row here fails the tests. Columns: local root, certificate, certificate restricted to the project, certificate
+ * restricted to no project, metrics certificate, stranger; '+' may. What is open to strangers looks at them again.
+ */
+#pragma once
+
+struct route_access {
+	const char *method;
+	const char *path;
+	const char *may;
+};
+
+static const struct route_access route_access[] = {
+	{"GET", "/", "++++++"},
+	{"GET", "/1.0", "++++++"},
+	{"PUT", "/1.0", "++----"},
+	{"PATCH", "/1.0", "++----"},
+	{"GET", "/1.0/events", "++++--"},
+	{"GET", "/1.0/images", "+++---"},
+	{"POST", "/1.0/images", "+++---"},
+	{"GET", "/1.0/images/aliases", "+++---"},
+	{"POST", "/1.0/images/aliases", "+++---"},
+	{"GET", "/1.0/images/aliases/{name...}", "+++---"},
+	{"POST", "/1.0/images/aliases/{name...}", "+++---"},
+	{"PUT", "/1.0/images/aliases/{name...}", "+++---"},
+	{"PATCH", "/1.0/images/aliases/{name...}", "+++---"},
+	{"DELETE", "/1.0/images/aliases/{name...}", "+++---"},
+	{"GET", "/1.0/images/{fingerprint}", "+++---"},
+	{"PUT", "/1.0/images/{fingerprint}", "+++---"},
+	{"PATCH", "/1.0/images/{fingerprint}", "+++---"},
+	{"DELETE", "/1.0/images/{fingerprint}", "+++---"},
+	{"GET", "/1.0/images/{fingerprint}/export", "+++---"},
+	{"GET", "/1.0/instances", "+++---"},
+	{"POST", "/1.0/instances", "+++---"},
+	{"PUT", "/1.0/instances", "+++---"},
+	{"GET", "/1.0/instances/{name}", "+++---"},
+	{"POST", "/1.0/instances/{name}", "+++---"},
+	{"PUT", "/1.0/instances/{name}", "+++---"},
+	{"PATCH", "/1.0/instances/{name}", "+++---"},
+	{"DELETE", "/1.0/instances/{name}", "+++---"},
+	{"POST", "/1.0/instances/{name}/exec", "+++---"},
+	{"GET", "/1.0/instances/{name}/logs", "+++---"},
+	{"GET", "/1.0/instances/{name}/logs/{file}", "+++---"},
+	{"DELETE", "/1.0/instances/{name}/logs/{file}", "+++---"},
+	{"GET", "/1.0/instances/{name}/state", "+++---"},
+	{"PUT", "/1.0/instances/{name}/state", "+++---"},
+	{"GET", "/1.0/operations", "++++--"},
+	{"GET", "/1.0/operations/{id}", "++++--"},
+	{"DELETE", "/1.0/operations/{id}", "++++--"},
+	{"GET", "/1.0/operations/{id}/wait", "++++++"},
+	{"GET", "/1.0/operations/{id}/websocket", "++++++"},
+	{"GET", "/1.0/profiles", "+++---"},
+	{"POST", "/1.0/profiles", "+++---"},
+	{"GET", "/1.0/profiles/{name}", "+++---"},
+	{"POST", "/1.0/profiles/{name}", "+++---"},
+	{"PUT", "/1.0/profiles/{name}", "+++---"},
+	{"PATCH", "/1.0/profiles/{name}", "+++---"},
+	{"DELETE", "/1.0/profiles/{name}", "+++---"},
+	{"GET", "/1.0/projects", "++++--"},
+	{"POST", "/1.0/projects", "++----"},
+	{"GET", "/1.0/projects/{name}", "++++--"},
+	{"POST", "/1.0/projects/{name}", "++----"},
+	{"PUT", "/1.0/projects/{name}", "++----"},
+	{"PATCH", "/1.0/projects/{name}", "++----"},
+	{"DELETE", "/1.0/projects/{name}", "++----"},
+	{"GET", "/1.0/resources", "++++--"},
+	{"GET", "/1.0/storage-pools", "++++--"},
+	{"POST", "/1.0/storage-pools", "++----"},
+	{"GET", "/1.0/storage-pools/{name}", "++++--"},
+	{"PUT", "/1.0/storage-pools/{name}", "++----"},
+	{"PATCH", "/1.0/storage-pools/{name}", "++----"},
+	{"DELETE", "/1.0/storage-pools/{name}", "++----"},
+	{"GET", "/1.0/storage-pools/{name}/resources", "++++--"},
+	{"GET", "/1.0/storage-pools/{name}/volumes", "+++---"},
+	{"GET", "/1.0/storage-pools/{name}/volumes/{type}", "+++---"},
+	{"GET", "/1.0/storage-pools/{name}/volumes/{type}/{volume}", "+++---"},
+	{"GET", "/internal/ready", "+-----"},
+	{"PUT", "/internal/shutdown", "+-----"},
+};
