@@ -233,6 +233,26 @@ static void forget_boot(struct daemon *d)
 		log_error("cannot remove file", LOG_STR("path", path), LOG_STR("error", strerror(errno)));
 }
 
+static void on_audit_damage(void *arg, const char *message)
+{
+	struct daemon *d = arg;
+
+	warnings_raise(d->api.warnings, "Audit log damaged", "high", "", message);
+}
+
+/* What tells administrators what happened and what is wrong. */
+static int open_records(struct daemon *d, struct error *err)
+{
+	auto_free char *logs = path_join(d->dir, "logs");
+	int r = warnings_new(d->db, &d->api.warnings, err);
+
+	if (r == 0)
+		r = audit_new(logs, d->db, &d->api.audit, err);
+	if (r == 0)
+		audit_on_damage(d->api.audit, on_audit_damage, d);
+	return r;
+}
+
 static int start(struct daemon *d, struct error *err)
 {
 	auto_free char *db_path = path_join(d->dir, "database", "lxd.db");
@@ -245,6 +265,8 @@ static int start(struct daemon *d, struct error *err)
 		r = prepare_dir(d, err);
 	if (r == 0)
 		r = db_open(db_path, &d->db, err);
+	if (r == 0)
+		r = open_records(d, err);
 	if (r == 0)
 		r = load_certificate(d, err);
 	if (r == 0)
@@ -426,6 +448,7 @@ int main(int argc, char **argv)
 		log_error("instances are not started", LOG_ERR(&err));
 	serve(&d, &signals);
 	unlink(d.socket_path);
+	audit_flush(d.api.audit);
 	/* threads may still answer: the process ends here, all state is on disk */
 	db_checkpoint(d.db);
 	_exit(0);

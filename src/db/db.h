@@ -179,3 +179,41 @@ int db_token_delete(struct db *db, int64_t id, struct error *err);
 /* Server configuration. Replace writes the whole map. */
 int db_config_load(struct db *db, struct strmap *ret, struct error *err);
 int db_config_replace(struct db *db, const struct strmap *config, struct error *err);
+
+/* Where the audit log stands: its last line's number and hash, and the number of the oldest line that is still kept
+ * with the hash of the one before that. */
+struct db_audit {
+	int64_t count; /* 0: no line yet */
+	char head[65];
+	int64_t first;
+	char first_prev[65];
+};
+
+/* 1 when the row is there, 0 when it is not (@ret is untouched). */
+int db_audit_load(struct db *db, struct db_audit *ret, struct error *err);
+int db_audit_save(struct db *db, const struct db_audit *a, struct error *err);
+/* The same as load from the file at @path, which is only read. -EBUSY: a daemon holds it. */
+int db_audit_peek(const char *path, struct db_audit *ret, struct error *err);
+
+struct db_warning {
+	int64_t id;
+	char *uuid;
+	char *type;
+	char *project; /* "": of the whole server */
+	char *entity;
+	char *message;
+	char *severity;
+	char *status;
+	int64_t count;
+	int64_t first_seen_ns;
+	int64_t last_seen_ns;
+};
+
+void db_warning_done(struct db_warning *r);
+/* Oldest first; @fn as above. */
+int db_warnings_load(struct db *db, void (*fn)(struct db_warning *row, void *arg), void *arg, struct error *err);
+/* Sets row->id. */
+int db_warning_insert(struct db *db, struct db_warning *row, struct error *err);
+/* Writes message, severity, status, count and last_seen. */
+int db_warning_update(struct db *db, const struct db_warning *row, struct error *err);
+int db_warning_delete(struct db *db, int64_t id, struct error *err);

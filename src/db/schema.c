@@ -46,7 +46,8 @@ static const char *const steps[] = {
 	" project TEXT NOT NULL, entity TEXT NOT NULL, message TEXT NOT NULL, severity TEXT NOT NULL,"
 	" status TEXT NOT NULL, count INTEGER NOT NULL, first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL,"
 	" UNIQUE (type, project, entity));"
-	"CREATE TABLE audit (id INTEGER PRIMARY KEY CHECK (id = 1), head TEXT NOT NULL, count INTEGER NOT NULL);",
+	"CREATE TABLE audit (id INTEGER PRIMARY KEY CHECK (id = 1), head TEXT NOT NULL, count INTEGER NOT NULL,"
+	" first INTEGER NOT NULL, first_prev TEXT NOT NULL);",
 };
 
 int64_t schema_version(void)
