@@ -14,11 +14,11 @@
 #define WIRE_DIAL_STREAM_FD 4
 
 enum wire_dial_flags {
-	/* What makes a server acceptable; any one suffices. None of them: any server, only to see its certificate. */
+	/* What makes a server acceptable; any one suffices. None of them is refused. */
 	WIRE_DIAL_SYSTEM_ROOTS = 1 << 0, /* the system's certificate authorities and the name */
 	WIRE_DIAL_CA = 1 << 1,           /* the authorities in `ca` and the name */
 	WIRE_DIAL_PIN = 1 << 2,          /* the leaf's SHA-256 is one of `pins` */
-	WIRE_DIAL_FETCH = 1 << 3,        /* accept any, report it, send nothing of ours (no client certificate) */
+	WIRE_DIAL_FETCH = 1 << 3, /* alone: accept any, report it, show nothing of ours (no client certificate) */
 };
 
 /*
@@ -26,6 +26,6 @@ enum wire_dial_flags {
  * ca (PEM), list pins (lower-case hex), str client certificate (PEM, NULL: none), str client key (PEM), u32 timeout in
  * ms for connecting and the handshake.
  *
- * Reply: u32 magic, error (wire_put_error; status 0 when connected), str leaf (PEM; also with an error when one was
- * received), str its SHA-256, u32 which of the flags accepted it, str TLS version, str cipher.
+ * Reply: u32 magic, str leaf (PEM, NULL: none was received), str its SHA-256, u32 which of the flags accepted it, str
+ * TLS version, str cipher, u32 failed (0: connected), and if failed an error (wire_put_error).
  */

@@ -262,8 +262,7 @@ static int open_stream(struct session *s, struct api *a, const char *operation, 
 	escaped = url_escaped(secret);
 	url = xasprintf("%.*s/websocket?secret=%s", (int)strcspn(operation, "?"), operation, escaped);
 	full = api_path(a, url);
-	return wsclient_open(http_client_socket(a->http), full, st == &s->control ? on_control : on_data, s, &st->ws,
-			     err);
+	return wsclient_open(a->http, full, st == &s->control ? on_control : on_data, s, &st->ws, err);
 }
 
 static int connect_session(struct session *s, struct api *a, const struct api_reply *reply, struct error *err)

@@ -133,7 +133,7 @@ static int run_monitor(struct cli *c, struct error *err)
 	if (r < 0)
 		return r;
 	url = api_path(t.api, events);
-	r = wsclient_open(http_client_socket(t.api->http), url, on_message, &m, &ws, err);
+	r = wsclient_open(t.api->http, url, on_message, &m, &ws, err);
 	if (r < 0)
 		return r;
 	wsclient_process_extra(ws);

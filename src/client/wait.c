@@ -17,7 +17,7 @@ static void on_interrupt(int sig UNUSED)
 
 struct waiting {
 	const char *operation;
-	const char *socket;
+	const struct api *api;
 	int handled;  /* interrupts dealt with */
 	size_t width; /* of the progress line on the screen */
 };
@@ -34,7 +34,7 @@ static int interrupted(void *arg)
 	w->handled = interrupts;
 	if (interrupts >= 3)
 		return -EINTR;
-	if (api_open(w->socket, NULL, &a, &e) >= 0 && api_do(a, "DELETE", w->operation, NULL, NULL, &e) >= 0)
+	if (api_open_again(w->api, &a, &e) >= 0 && api_do(a, "DELETE", w->operation, NULL, NULL, &e) >= 0)
 		return 0;
 	cli_complain("%s (interrupt %s to force)\n", error_msg(&e),
 		     interrupts == 1 ? "two more times" : "one more time");
@@ -67,7 +67,7 @@ static void show_progress(void *arg, const struct json *op)
 
 int cli_wait(struct cli *c, struct api *a, const struct api_reply *reply, struct json **ret_op, struct error *err)
 {
-	struct waiting w = {.operation = reply->operation, .socket = http_client_socket(a->http)};
+	struct waiting w = {.operation = reply->operation, .api = a};
 	struct sigaction catch = {.sa_handler = on_interrupt}, before;
 	int r;
 

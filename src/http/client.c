@@ -1,4 +1,4 @@
-/* HTTP/1.1 over a UNIX socket; the parsing is in client_parse.c. */
+/* HTTP/1.1 over a UNIX socket or the stream of a dial; the parsing is in client_parse.c. */
 #include "http/client.h"
 
 #include <ctype.h>
@@ -13,7 +13,10 @@
 #define READ_SIZE (64 * 1024)
 
 struct http_client {
-	char *path;
+	char *path;                /* of the UNIX socket; NULL: by the target */
+	struct dial_target target; /* of a server far away */
+	char *host;                /* what goes into the Host header, and into messages */
+	struct dial_result peer;   /* what the server showed when it was connected to last */
 	int fd;
 	bool used;         /* at least one answer came over this connection */
 	size_t start, end; /* bytes read but not used yet */
@@ -39,7 +42,7 @@ static int connect_error(int errnum, const char *path, struct error *err)
 	return -errnum;
 }
 
-static int client_connect(struct http_client *c, struct error *err)
+static int connect_unix(struct http_client *c, struct error *err)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	size_t len = strlen(c->path);
@@ -47,9 +50,6 @@ static int client_connect(struct http_client *c, struct error *err)
 	if (len >= sizeof(addr.sun_path))
 		return connect_error(ENAMETOOLONG, c->path, err);
 	memcpy(addr.sun_path, c->path, len);
-	c->fd = fd_close(c->fd);
-	c->start = c->end = 0;
-	c->used = false;
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		return error_errno(err, errno, "Create a UNIX socket");
@@ -58,16 +58,46 @@ static int client_connect(struct http_client *c, struct error *err)
 	return 0;
 }
 
+static int client_connect(struct http_client *c, struct error *err)
+{
+	c->fd = fd_close(c->fd);
+	c->start = c->end = 0;
+	c->used = false;
+	if (c->path)
+		return connect_unix(c, err);
+	dial_result_done(&c->peer);
+	c->fd = dial_target_connect(&c->target, &c->peer, err);
+	return c->fd < 0 ? -err->errnum : 0;
+}
+
 int http_client_new(const char *path, struct http_client **ret, struct error *err)
 {
 	auto_http_client struct http_client *c = xmalloc(sizeof(*c));
 	int r;
 
-	*c = (struct http_client){.path = xstrdup(path), .fd = -EBADF};
+	*c = (struct http_client){.path = xstrdup(path), .host = xstrdup("unix.socket"), .fd = -EBADF};
 	r = client_connect(c, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+struct http_client *http_client_new_remote(const struct dial_target *t)
+{
+	struct http_client *c = xmalloc(sizeof(*c));
+
+	*c = (struct http_client){.fd = -EBADF};
+	dial_target_copy(&c->target, t);
+	c->host = t->port == 443 && !strchr(t->host, ':') ? xstrdup(t->host) : dial_target_authority(t);
+	return c;
+}
+
+int http_client_again(const struct http_client *c, struct http_client **ret, struct error *err)
+{
+	if (c->path)
+		return http_client_new(c->path, ret, err);
+	*ret = http_client_new_remote(&c->target);
 	return 0;
 }
 
@@ -77,12 +107,30 @@ void http_client_free(struct http_client *c)
 		return;
 	fd_close(c->fd);
 	free(c->path);
+	dial_target_done(&c->target);
+	free(c->host);
+	dial_result_done(&c->peer);
 	free(c);
 }
 
-const char *http_client_socket(const struct http_client *c)
+bool http_client_is_remote(const struct http_client *c)
 {
-	return c->path;
+	return !c->path;
+}
+
+const char *http_client_where(const struct http_client *c)
+{
+	return c->path ? c->path : c->host;
+}
+
+const struct dial_result *http_client_peer(const struct http_client *c)
+{
+	return &c->peer;
+}
+
+int http_client_fd(const struct http_client *c)
+{
+	return c->fd;
 }
 
 static int send_all(struct http_client *c, const char *data, size_t len, int flags, struct error *err)
@@ -93,7 +141,7 @@ static int send_all(struct http_client *c, const char *data, size_t len, int fla
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return error_errno(err, errno, "Send to %s", c->path);
+			return error_errno(err, errno, "Send to %s", http_client_where(c));
 		data += n;
 		len -= (size_t)n;
 	}
@@ -122,12 +170,12 @@ static int send_file(struct http_client *c, int fd, uint64_t len, struct error *
 	return 0;
 }
 
-static void format_head(const struct http_client_request *req, uint64_t body_len, struct strbuf *out)
+static void format_head(const char *host, const struct http_client_request *req, uint64_t body_len, struct strbuf *out)
 {
 	bool has_body = body_len || streq(req->method, "POST") || streq(req->method, "PUT") ||
 			streq(req->method, "PATCH");
 
-	strbuf_appendf(out, "%s %s HTTP/1.1\r\nHost: unix.socket\r\n", req->method, req->path);
+	strbuf_appendf(out, "%s %s HTTP/1.1\r\nHost: %s\r\n", req->method, req->path, host);
 	for (size_t i = 0; req->headers && req->headers[i]; i++)
 		strbuf_appendf(out, "%s\r\n", req->headers[i]);
 	if (has_body)
@@ -164,7 +212,7 @@ static int send_request(struct http_client *c, const struct http_client_request 
 
 	for (size_t i = 0; i < req->body_count; i++)
 		total += req->body[i].len;
-	format_head(req, total, &head);
+	format_head(c->host, req, total, &head);
 	if (req->body_count == 1 && req->body[0].data && req->body[0].len < READ_SIZE) {
 		strbuf_append_len(&head, req->body[0].data, (size_t)req->body[0].len);
 		return send_all(c, head.data, head.len, 0, err);
@@ -200,7 +248,7 @@ static ssize_t fill(struct http_client *c, const struct http_client_request *req
 		if (n >= 0)
 			break;
 		if (errno != EINTR)
-			return error_errno(err, errno, "Read from %s", c->path);
+			return error_errno(err, errno, "Read from %s", http_client_where(c));
 		if (req->interrupted && req->interrupted(req->interrupted_arg) < 0) {
 			error_errno(err, EINTR, "Wait for the answer");
 			return -EINTR;
@@ -316,6 +364,9 @@ static int read_body(struct http_client *c, const struct http_client_request *re
 	case HTTP_BODY_CHUNKED:
 		return read_chunked(c, req, fn, arg, err);
 	case HTTP_BODY_UNTIL_CLOSE:
+		/* over TLS an attacker could cut it short unseen */
+		if (!c->path)
+			return error_set(err, 500, "The server's answer has no length");
 		return read_plain(c, req, UINT64_MAX, true, fn, arg, err);
 	}
 	return 0;
@@ -329,6 +380,26 @@ static bool can_repeat(const struct http_client_request *req)
 	return streq(req->method, "GET") || streq(req->method, "HEAD");
 }
 
+/* Servers on the network close connections that were idle; what may not be sent twice must not find that out late. */
+static bool is_stale(const struct http_client *c)
+{
+	char byte;
+
+	return !c->path && c->used && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* As Go's client begins such messages: `Get "https://192.0.2.1:8443/1.0": ...`. */
+static int wrap_connect(const struct http_client *c, const struct http_client_request *req, struct error *err)
+{
+	auto_free char *method = xstrdup(req->method);
+
+	if (c->path)
+		return -err->errnum;
+	for (char *p = method; *p && p[1]; p++)
+		p[1] = (char)tolower((unsigned char)p[1]);
+	return error_wrap(err, "%s \"https://%s%s\"", method, c->host, req->path);
+}
+
 /* Send and read the head. A kept connection that the server has closed meanwhile is made anew, once. */
 static int exchange_head(struct http_client *c, const struct http_client_request *req, struct http_head *head,
 			 struct error *err)
@@ -339,10 +410,10 @@ static int exchange_head(struct http_client *c, const struct http_client_request
 	r = check_request(req, err);
 	if (r < 0)
 		return r;
-	if (c->fd < 0) {
+	if (c->fd < 0 || is_stale(c)) {
 		r = client_connect(c, err);
 		if (r < 0)
-			return r;
+			return wrap_connect(c, req, err);
 	}
 	for (;;) {
 		reused = c->used;
@@ -362,7 +433,7 @@ static int exchange_head(struct http_client *c, const struct http_client_request
 		error_clear(err);
 		r = client_connect(c, err);
 		if (r < 0)
-			return r;
+			return wrap_connect(c, req, err);
 	}
 }
 

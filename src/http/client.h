@@ -1,6 +1,6 @@
 /*
- * HTTP/1.1 client over a UNIX socket: keep-alive, bodies streamed from and to files. A connection serves one
- * request at a time. Made for a short start-up: nothing here needs an HTTP or TLS library.
+ * HTTP/1.1 client over a UNIX socket, or over TLS by way of lxd-dial: keep-alive, bodies streamed from and to files. A
+ * connection serves one request at a time. Made for a short start-up: nothing here needs an HTTP or TLS library.
  */
 #pragma once
 
@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "http/client_parse.h"
+#include "http/dial.h"
 
 #define HTTP_CLIENT_BODY_MAX (256u * 1024 * 1024)
 
@@ -51,8 +52,17 @@ int http_client_new(const char *path, struct http_client **ret, struct error *er
 void http_client_free(struct http_client *c);
 DEFINE_CLEANUP(struct http_client *, http_client_free)
 #define auto_http_client CLEANUP(http_client_freep)
-/* The socket's path; borrowed. */
-const char *http_client_socket(const struct http_client *c);
+/* For a server far away (@t is copied). Connects with the first request: its message then names what was asked for. */
+struct http_client *http_client_new_remote(const struct dial_target *t);
+/* One more to the same place. Errors as http_client_new(). */
+int http_client_again(const struct http_client *c, struct http_client **ret, struct error *err);
+bool http_client_is_remote(const struct http_client *c);
+/* The socket's path, or host:port; borrowed. */
+const char *http_client_where(const struct http_client *c);
+/* What the server showed; empty for a UNIX socket, and before the first request. Borrowed until the next request. */
+const struct dial_result *http_client_peer(const struct http_client *c);
+/* The fd of the present connection, -EBADF while there is none: shutdown() on it ends a request that hangs. */
+int http_client_fd(const struct http_client *c);
 
 /* Send and read the whole answer. Any HTTP status is a success here. */
 int http_client_send(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,

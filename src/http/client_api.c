@@ -18,17 +18,39 @@ char *api_default_socket(void)
 	return path_join(str_is_empty(dir) ? "/var/lib/lxd" : dir, "unix.socket");
 }
 
+static struct api *api_new(struct http_client *http, const char *project)
+{
+	struct api *a = xnew(struct api);
+
+	a->http = http;
+	a->project = xstrdup_null(project);
+	return a;
+}
+
 int api_open(const char *socket_path, const char *project, struct api **ret, struct error *err)
 {
-	auto_http_client struct http_client *http = NULL;
-	int r;
+	struct http_client *http = NULL;
+	int r = http_client_new(socket_path, &http, err);
 
-	r = http_client_new(socket_path, &http, err);
 	if (r < 0)
 		return r;
-	*ret = xnew(struct api);
-	(*ret)->http = TAKE_PTR(http);
-	(*ret)->project = xstrdup_null(project);
+	*ret = api_new(http, project);
+	return 0;
+}
+
+struct api *api_open_remote(const struct dial_target *t, const char *project)
+{
+	return api_new(http_client_new_remote(t), project);
+}
+
+int api_open_again(const struct api *a, struct api **ret, struct error *err)
+{
+	struct http_client *http = NULL;
+	int r = http_client_again(a->http, &http, err);
+
+	if (r < 0)
+		return r;
+	*ret = api_new(http, a->project);
 	return 0;
 }
 

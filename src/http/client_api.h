@@ -22,6 +22,10 @@ struct api {
 /* Where the daemon listens: $LXD_SOCKET, or unix.socket in $LXD_DIR or /var/lib/lxd; the caller frees. */
 char *api_default_socket(void);
 int api_open(const char *socket_path, const char *project, struct api **ret, struct error *err);
+/* A server far away; connects with the first request, whose error then tells why it cannot be reached. */
+struct api *api_open_remote(const struct dial_target *t, const char *project);
+/* One more connection to the same place, for the same project. */
+int api_open_again(const struct api *a, struct api **ret, struct error *err);
 void api_close(struct api *a);
 DEFINE_CLEANUP(struct api *, api_close)
 #define auto_api CLEANUP(api_closep)

@@ -18,7 +18,7 @@ struct dial_spec {
 	const char *ca_pem;      /* WIRE_DIAL_CA */
 	const struct strv *pins; /* WIRE_DIAL_PIN: SHA-256 of leafs, lower-case hex */
 	const char *client_cert; /* PEM; NULL: none */
-	const char *client_key;  /* PEM */
+	const char *client_key;  /* PEM; one belongs to the other */
 	unsigned timeout_ms;     /* 0: 30 s */
 };
 
@@ -26,7 +26,9 @@ struct dial_spec {
 struct dial_result {
 	char *leaf_pem; /* NULL when the handshake did not come so far */
 	char fingerprint[65];
-	unsigned accepted_by; /* one of the flags, 0: none (FETCH) */
+	unsigned accepted_by; /* one of the flags; 0: it was refused */
+	char *tls_version;    /* "TLS1.3"; NULL without a connection */
+	char *cipher;
 };
 
 #define DIAL_RESULT_INIT ((struct dial_result){0})
@@ -59,7 +61,18 @@ void dial_target_done(struct dial_target *t);
 /* Splits "https://host[:port][/...]" (default port @default_port); *@ret_path gets what follows, "" or "/...". 400. */
 int dial_target_parse(const char *url, unsigned default_port, struct dial_target *ret, char **ret_path,
 		      struct error *err);
-/* The proxy for @host by $https_proxy / $HTTPS_PROXY and $no_proxy, as Go reads them; NULL: none. The caller frees. */
-char *dial_proxy_from_env(const char *host);
+/* A deep copy; @dst must be empty. */
+void dial_target_copy(struct dial_target *dst, const struct dial_target *src);
+/* "host:port" with brackets where they are needed; the caller frees. */
+char *dial_target_authority(const struct dial_target *t);
+/*
+ * The proxy for @host and @port out of what $https_proxy and $no_proxy (or core.proxy_https and
+ * core.proxy_ignore_hosts) hold, as Go reads them: loopback addresses and localhost are never asked for through a
+ * proxy; @no_proxy is a list of names (with their subdomains), ".names", addresses, networks, "*", each with ":port" if
+ * wanted. NULL: none. The caller frees.
+ */
+char *dial_proxy_pick(const char *proxy, const char *no_proxy, const char *host, unsigned port);
+/* The same by $HTTPS_PROXY or $https_proxy, and $NO_PROXY or $no_proxy. */
+char *dial_proxy_from_env(const char *host, unsigned port);
 /* Connect as @t says. */
 int dial_target_connect(const struct dial_target *t, struct dial_result *ret, struct error *err);

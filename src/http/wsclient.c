@@ -110,7 +110,7 @@ static void take_server_error(const struct http_client_response *resp, struct er
 		error_set(err, resp->head.status >= 400 ? resp->head.status : 500, "%s", text);
 }
 
-static int handshake(const char *socket_path, const char *path, struct wsclient *ws, struct error *err)
+static int handshake(const struct http_client *like, const char *path, struct wsclient *ws, struct error *err)
 {
 	auto_http_client struct http_client *c = NULL;
 	auto_http_client_response struct http_client_response resp = HTTP_CLIENT_RESPONSE_INIT;
@@ -120,7 +120,7 @@ static int handshake(const char *socket_path, const char *path, struct wsclient 
 	auto_free char *key_header = NULL;
 	int r;
 
-	r = http_client_new(socket_path, &c, err);
+	r = http_client_again(like, &c, err);
 	if (r < 0)
 		return r;
 	if (getrandom(raw, sizeof(raw), 0) != (ssize_t)sizeof(raw))
@@ -142,8 +142,8 @@ static int handshake(const char *socket_path, const char *path, struct wsclient 
 	return 0;
 }
 
-int wsclient_open(const char *socket_path, const char *path, wsclient_message_fn fn, void *arg, struct wsclient **ret,
-		  struct error *err)
+int wsclient_open(const struct http_client *like, const char *path, wsclient_message_fn fn, void *arg,
+		  struct wsclient **ret, struct error *err)
 {
 	static const struct wslay_event_callbacks callbacks = {
 		.recv_callback = recv_cb,
@@ -157,7 +157,7 @@ int wsclient_open(const char *socket_path, const char *path, wsclient_message_fn
 	ws->fd = -EBADF;
 	ws->fn = fn;
 	ws->arg = arg;
-	r = handshake(socket_path, path, ws, err);
+	r = handshake(like, path, ws, err);
 	if (r < 0)
 		return r;
 	r = fd_set_nonblock(ws->fd, true);

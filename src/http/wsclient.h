@@ -1,5 +1,5 @@
 /*
- * Client side of a websocket (RFC 6455 by wslay) over the daemon's UNIX socket, non-blocking, for a poll() loop
+ * Client side of a websocket (RFC 6455 by wslay) over a connection to the daemon, non-blocking, for a poll() loop
  * of the caller. Pings are answered inside.
  */
 #pragma once
@@ -9,17 +9,18 @@
 
 #include "base/error.h"
 
+struct http_client;
 struct wsclient;
 
 /* A whole message arrived. */
 typedef void (*wsclient_message_fn)(struct wsclient *ws, bool text, const void *data, size_t len, void *arg);
 
 /*
- * Connect to UNIX socket @socket_path and upgrade GET @path (with its query). Errors: as http_client_new(), or the
- * status and the message the server answered with.
+ * Make a connection of its own to where @like leads, and upgrade GET @path (with its query). Errors: as
+ * http_client_new(), or the status and the message the server answered with.
  */
-int wsclient_open(const char *socket_path, const char *path, wsclient_message_fn fn, void *arg, struct wsclient **ret,
-		  struct error *err);
+int wsclient_open(const struct http_client *like, const char *path, wsclient_message_fn fn, void *arg,
+		  struct wsclient **ret, struct error *err);
 void wsclient_free(struct wsclient *ws);
 DEFINE_CLEANUP(struct wsclient *, wsclient_free)
 #define auto_wsclient CLEANUP(wsclient_freep)

@@ -1,0 +1,250 @@
+/*
+ * What lxd-dial gives up. Names are resolved and the connection is made with the rights of nobody; the server's bytes
+ * are read with no file system, no new files, processes or sockets.
+ */
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/fsuid.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "base/fd.h"
+#include "base/macros.h"
+#include "dial/dial.h"
+
+#define NOBODY 65534
+
+static int empty_root = -EBADF; /* an empty file system that is mounted nowhere; only root can make one */
+
+static int caps_set(uint32_t low, struct error *err)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{.permitted = low, .effective = low}};
+
+	if (syscall(SYS_capset, &head, data) < 0)
+		return error_errno(err, errno, "Drop capabilities");
+	return 0;
+}
+
+static int make_empty_root(struct error *err)
+{
+	auto_close int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+
+	if (fs < 0)
+		return error_errno(err, errno, "Make an empty root");
+	if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", "4k", 0) < 0 ||
+	    syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0111", 0) < 0 ||
+	    syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return error_errno(err, errno, "Make an empty root");
+	empty_root = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC,
+				  MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (empty_root < 0)
+		return error_errno(err, errno, "Make an empty root");
+	return 0;
+}
+
+/* Root becomes nobody; the right to change the root directory is kept for later, out of effect. */
+static int drop_root(struct error *err)
+{
+	int r = make_empty_root(err);
+
+	if (r < 0)
+		return r;
+	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap) < 0 && errno != EINVAL)
+			return error_errno(err, errno, "Drop capability %d", cap);
+	if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+	    setresuid(NOBODY, NOBODY, NOBODY) < 0)
+		return error_errno(err, errno, "Become nobody");
+	return caps_set(1u << CAP_SYS_CHROOT, err);
+}
+
+int confine_early(struct error *err)
+{
+	static const struct rlimit no_core = {0, 0};
+	int r = getuid() == 0 || geteuid() == 0 ? drop_root(err) : 0;
+
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0 ||
+	    setrlimit(RLIMIT_CORE, &no_core) < 0)
+		return error_errno(err, errno, "Forbid new privileges");
+	signal(SIGPIPE, SIG_IGN);
+	return 0;
+}
+
+/* Landlock, where the kernel has it, with no rule at all: no path can be opened. */
+static int landlock_all(struct error *err)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	struct landlock_ruleset_attr attr = {.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1};
+	auto_close int set = -EBADF;
+
+	if (abi < 1)
+		return 0;
+	set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	if (set < 0)
+		return error_errno(err, errno, "Create Landlock rules");
+	if (syscall(SYS_landlock_restrict_self, set, 0) < 0)
+		return error_errno(err, errno, "Apply Landlock rules");
+	return 0;
+}
+
+#if defined(__x86_64__)
+#define AUDIT_ARCH_OURS AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define AUDIT_ARCH_OURS AUDIT_ARCH_AARCH64
+#elif defined(__riscv) && __riscv_xlen == 64
+#define AUDIT_ARCH_OURS AUDIT_ARCH_RISCV64
+#elif defined(__s390x__)
+#define AUDIT_ARCH_OURS AUDIT_ARCH_S390X
+#elif defined(__powerpc64__) && __BYTE_ORDER == __LITTLE_ENDIAN
+#define AUDIT_ARCH_OURS AUDIT_ARCH_PPC64LE
+#else
+#error "which AUDIT_ARCH_ is this machine's?"
+#endif
+
+/* Everything else kills. Sockets are written with sendto and sendmsg, never opened. */
+static const int allowed[] = {
+	SYS_read,
+	SYS_write,
+	SYS_recvfrom,
+	SYS_sendto,
+	SYS_recvmsg,
+	SYS_sendmsg,
+	SYS_readv,
+	SYS_writev,
+	SYS_ppoll,
+	SYS_close,
+	SYS_shutdown,
+	SYS_brk,
+	SYS_munmap,
+	SYS_mremap,
+	SYS_madvise,
+	SYS_futex,
+	SYS_getrandom,
+	SYS_clock_gettime,
+	SYS_getpid,
+	SYS_gettimeofday,
+	SYS_clock_nanosleep,
+	SYS_rt_sigaction,
+	SYS_gettid,
+	SYS_rt_sigprocmask,
+	SYS_rt_sigreturn,
+	SYS_exit,
+	SYS_exit_group,
+	SYS_sigaltstack,
+	SYS_getsockopt,
+	SYS_tgkill,
+	SYS_restart_syscall,
+	SYS_getrusage,
+	SYS_setitimer,
+#ifdef SYS_poll
+	SYS_poll,
+#endif
+#ifdef SYS_alarm
+	SYS_alarm,
+#endif
+#ifdef SYS_time
+	SYS_time,
+#endif
+};
+
+/* Calls that a library may try and live without. */
+static const int refused[] = {
+	SYS_openat, SYS_newfstatat, SYS_fstat,       SYS_readlinkat, SYS_ioctl,
+	SYS_fcntl,  SYS_sysinfo,    SYS_sched_yield, SYS_prlimit64,  SYS_sched_getaffinity,
+#ifdef SYS_open
+	SYS_open,   SYS_access,
+#endif
+};
+
+struct program {
+	struct sock_filter code[2 * (ARRAY_SIZE(allowed) + ARRAY_SIZE(refused)) + 32];
+	unsigned short len;
+};
+
+static void emit(struct program *p, struct sock_filter f)
+{
+	p->code[p->len++] = f;
+}
+
+static void emit_call(struct program *p, int nr, uint32_t action)
+{
+	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)nr, 0, 1));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action));
+}
+
+/* mmap and mprotect: memory, but none that can be executed. */
+static void emit_memory(struct program *p, int nr)
+{
+	const unsigned prot = offsetof(struct seccomp_data, args) + 2 * sizeof(uint64_t) +
+			      (__BYTE_ORDER == __BIG_ENDIAN ? sizeof(uint32_t) : 0);
+
+	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)nr, 0, 4));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, prot));
+	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 1));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+}
+
+static void build(struct program *p)
+{
+	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)));
+	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_OURS, 1, 0));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
+		emit_call(p, allowed[i], SECCOMP_RET_ALLOW);
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
+		emit_call(p, refused[i], SECCOMP_RET_ERRNO | EPERM);
+	emit_memory(p, SYS_mmap);
+	emit_memory(p, SYS_mprotect);
+	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+}
+
+static int filter_load(struct error *err)
+{
+	struct program p = {.len = 0};
+	struct sock_fprog prog = {.filter = p.code};
+
+	build(&p);
+	prog.len = p.len;
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
+		return error_errno(err, errno, "Load seccomp filter");
+	return 0;
+}
+
+static int enter_empty_root(struct error *err)
+{
+	int r;
+
+	if (empty_root < 0)
+		return 0;
+	r = caps_set(1u << CAP_SYS_CHROOT, err);
+	if (r < 0)
+		return r;
+	if (fchdir(empty_root) < 0 || chroot(".") < 0)
+		return error_errno(err, errno, "Enter the empty root");
+	empty_root = fd_close(empty_root);
+	return caps_set(0, err);
+}
+
+int confine_late(struct error *err)
+{
+	int r = enter_empty_root(err);
+
+	if (r == 0)
+		r = landlock_all(err);
+	return r < 0 ? r : filter_load(err);
+}
