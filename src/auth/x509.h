@@ -31,5 +31,9 @@ void x509_info_done(struct x509_info *i);
  */
 int x509_inspect(const void *data, size_t len, const char *ca_path, const char *crl_path, struct x509_info *ret,
 		 struct error *err);
-/* Are the files @ca_path and @crl_path (NULL or missing: none) good to be taken over? 500 naming file and reason. */
-int x509_check_authority(const char *ca_path, const char *crl_path, struct error *err);
+/*
+ * Are the files @ca_path and @crl_path (NULL or missing: none) good to be taken over? 500 naming file and reason.
+ * @ret_warning (may be NULL) gets what an administrator should know of files that are taken (a CRL that is out of date,
+ * or not signed by the CA), or NULL; the caller frees.
+ */
+int x509_check_authority(const char *ca_path, const char *crl_path, char **ret_warning, struct error *err);

@@ -1,0 +1,196 @@
+#include "tls/confine.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/landlock.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/capability.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+
+#ifndef LXD_HELPER_UID_BASE
+#error "LXD_HELPER_UID_BASE comes from meson_options.txt"
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+static int fds_close(const struct confine_spec *spec, struct error *err)
+{
+	if (syscall(SYS_close_range, spec->fds_keep, ~0U, 0U) < 0)
+		return error_errno(err, errno, "Close other files");
+	return 0;
+}
+
+/*
+ * No process id namespace: only a fork could enter one, and with it no thread could be made. Other processes are out
+ * of reach all the same: another user, no capability, and no kill(), ptrace() or the like in the allow list.
+ */
+static int namespaces_enter(const struct confine_spec *spec, bool root, bool *ret_mounts, struct error *err)
+{
+	int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+	*ret_mounts = true;
+	if (!(spec->flags & CONFINE_KEEP_NETWORK))
+		flags |= CLONE_NEWNET;
+	if (root)
+		return unshare(flags) < 0 ? error_errno(err, errno, "Create namespaces") : 0;
+	/* some systems do not let users have namespaces; the allow list stands without them */
+	*ret_mounts = unshare(flags | CLONE_NEWUSER) == 0;
+	return 0;
+}
+
+/* An empty, read-only root. */
+static int root_empty(struct error *err)
+{
+	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return error_errno(err, errno, "Make mounts private");
+	if (mount("none", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,nr_inodes=1,mode=0") < 0 ||
+	    mount("none", "/proc", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		return error_errno(err, errno, "Mount an empty root");
+	if (chdir("/proc") < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+		return error_errno(err, errno, "Make the empty folder the root");
+	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return error_errno(err, errno, "Leave the old root");
+	return 0;
+}
+
+static int bounding_set_empty(struct error *err)
+{
+	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap) < 0 && errno != EINVAL)
+			return error_errno(err, errno, "Drop capability %d from the bounding set", cap);
+	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
+					     SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+					     SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
+		return error_errno(err, errno, "Lock privileges");
+	return 0;
+}
+
+static int user_change(const struct confine_spec *spec, struct error *err)
+{
+	uid_t id = LXD_HELPER_UID_BASE + (uid_t)spec->program;
+
+	if (setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 || setresuid(id, id, id) < 0)
+		return error_errno(err, errno, "Become user %u", (unsigned)id);
+	return 0;
+}
+
+static int caps_empty(struct error *err)
+{
+	cap_t none = cap_init();
+	int r = 0;
+
+	if (!none)
+		return error_errno(err, errno, "Prepare capabilities");
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || cap_set_proc(none) < 0)
+		r = error_errno(err, errno, "Drop capabilities");
+	cap_free(none);
+	return r;
+}
+
+/* The signal that comes when the parent dies does not outlive a change of user. */
+static int parent_watch(int sig, pid_t parent, struct error *err)
+{
+	if (sig && prctl(PR_SET_PDEATHSIG, sig) < 0)
+		return error_errno(err, errno, "Watch the parent");
+	if (sig && getppid() != parent)
+		return error_set(err, 500, "The parent has ended");
+	return 0;
+}
+
+static int limits_set(const struct confine_spec *spec, struct error *err)
+{
+	const struct {
+		int what;
+		rlim_t value;
+		const char *name;
+	} limits[] = {
+#ifndef SANITIZED
+		/* a report of the sanitizer may go to a file */
+		{RLIMIT_FSIZE, 0, "file size"},
+#endif
+		{RLIMIT_CORE, 0, "core file"},
+		{RLIMIT_MSGQUEUE, 0, "message queues"},
+		{RLIMIT_NOFILE, spec->nofile, "open files"},
+		{RLIMIT_CPU, spec->cpu_seconds ? spec->cpu_seconds : RLIM_INFINITY, "processor time"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+		struct rlimit l = {limits[i].value, limits[i].value}, old;
+
+		/* an ordinary user cannot raise what it was given */
+		if (getrlimit((unsigned)limits[i].what, &old) == 0 && geteuid() != 0)
+			l.rlim_cur = l.rlim_max = MIN_OF(old.rlim_max, l.rlim_max);
+		if (setrlimit((unsigned)limits[i].what, &l) < 0)
+			return error_errno(err, errno, "Limit %s", limits[i].name);
+	}
+	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	return 0;
+}
+
+/* Landlock where the kernel has it: no file may be opened, made or run, whatever the root is. */
+static int landlock_apply(const struct confine_spec *spec, struct error *err)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	struct landlock_ruleset_attr attr = {.handled_access_fs = (1ULL << 13) - 1}; /* all of version 1 */
+	auto_close int set = -EBADF;
+
+	if (abi < 1)
+		return 0;
+	if (spec->flags & CONFINE_KEEP_ROOT)
+		attr.handled_access_fs &= ~(__u64)(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR);
+	set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	if (set < 0)
+		return error_errno(err, errno, "Create Landlock rules");
+	if (syscall(SYS_landlock_restrict_self, set, 0) < 0)
+		return error_errno(err, errno, "Apply Landlock rules");
+	return 0;
+}
+
+int confine_enter(const struct confine_spec *spec, struct error *err)
+{
+	bool root = geteuid() == 0, mounts;
+	pid_t parent = getppid();
+	int r, death_signal = 0;
+
+	if (!root && !(spec->flags & CONFINE_ANY_USER))
+		return error_set(err, 500, "Only root can start this program");
+	umask(077);
+	prctl(PR_GET_PDEATHSIG, &death_signal);
+	r = fds_close(spec, err);
+	if (r == 0)
+		r = limits_set(spec, err);
+	if (r == 0)
+		r = namespaces_enter(spec, root, &mounts, err);
+	if (r == 0 && mounts && !(spec->flags & CONFINE_KEEP_ROOT))
+		r = root_empty(err);
+	if (r == 0 && (root || mounts))
+		r = bounding_set_empty(err);
+	if (r == 0 && root)
+		r = user_change(spec, err);
+	if (r == 0)
+		r = caps_empty(err);
+	if (r == 0)
+		r = parent_watch(death_signal, parent, err);
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
+		return error_errno(err, errno, "Forbid new privileges");
+	r = landlock_apply(spec, err);
+	return r < 0 ? r : confine_filter_load(spec, err);
+}
