@@ -19,6 +19,7 @@
 #include "http/server.h"
 #include "image/image.h"
 #include "instance/instance.h"
+#include "remote/remote.h"
 
 /* Everything that handlers work with; lives as long as the daemon. */
 struct api {
@@ -33,17 +34,16 @@ struct api {
 	struct trust *trust;
 	struct audit *audit;       /* NULL in unit tests alone */
 	struct warnings *warnings; /* the same */
-	/* Where the server can be reached from afar, as "host:port"; none when it does not listen. Set by main(). */
-	void (*listen_addresses)(void *arg, struct strv *ret);
-	void *listen_addresses_arg;
-	char *certificate_pem; /* server.crt */
-	char *certificate_fingerprint;
+	struct remote *remote; /* NULL in unit tests alone */
 	/* GET /1.0 as a trusted client gets it, made anew when the store has changed */
 	struct mutex server_lock;
+	char *certificate_pem GUARDED_BY(server_lock);           /* server.crt */
+	char certificate_fingerprint[65] GUARDED_BY(server_lock); /* of its first certificate */
 	char *server_json GUARDED_BY(server_lock);
 	size_t server_json_len GUARDED_BY(server_lock);
 	char server_etag[65] GUARDED_BY(server_lock);
 	unsigned server_generation GUARDED_BY(server_lock);
+	int64_t server_made_ms GUARDED_BY(server_lock);
 	bool ready; /* start-up is complete */
 	_Atomic bool shutting_down;
 	/* PUT /internal/shutdown: end the daemon; set by main() */
@@ -135,6 +135,13 @@ void api_created(struct api_call *c, const char *location); /* 201 */
 void api_async(struct api_call *c, struct operation *op);
 /* A file as it is; takes @fd. */
 void api_file(struct api_call *c, int fd, const char *content_type, const char *filename);
+
+/* The server's certificate is another now; both are copied. */
+void api_set_certificate(struct api *api, const char *pem, const char *fingerprint);
+/* Its fingerprint, 64 hex digits. */
+void api_certificate_fingerprint(struct api *api, char ret[65]);
+/* GET /1.0 would answer something else now for a reason outside the store. */
+void api_server_changed(struct api *api);
 
 /* "?project=p" for URLs outside the default project, else "". */
 const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch);

@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/server_config.h"
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/str.h"
-#include "config/keys.h"
+#include "base/timeutil.h"
 #include "instance/container.h"
 #include "instance/lxcconf.h"
 #include "storage/shift.h"
@@ -174,14 +175,24 @@ static void write_kernel_features(struct api *api, struct jsonw *w)
 	jsonw_object_end(w);
 }
 
-static void write_environment(struct api *api, struct jsonw *w)
+/* With wildcards the host's addresses of the moment. */
+static void write_addresses(struct api *api, struct jsonw *w)
+{
+	auto_strv struct strv list = STRV_INIT;
+
+	if (api->remote)
+		remote_addresses(api->remote, &list);
+	jsonw_kv_strv(w, "addresses", &list);
+}
+
+static void write_environment(struct api *api, struct jsonw *w) REQUIRES(api->server_lock)
 {
 	struct utsname u;
 
 	uname(&u);
 	jsonw_key(w, "environment");
 	jsonw_object_begin(w);
-	jsonw_kv_raw(w, "addresses", "[]");
+	write_addresses(api, w);
 	jsonw_key(w, "architectures");
 	jsonw_array_begin(w);
 	jsonw_str(w, u.machine);
@@ -211,24 +222,24 @@ static void write_environment(struct api *api, struct jsonw *w)
 	jsonw_object_end(w);
 }
 
-static void config_etag(const struct strmap *config, char etag[65])
-{
-	auto_free char *text = strmap_to_json(config);
+#define SERVER_KEPT_MS 5000 /* the host's addresses are among it, and nobody tells of their change */
 
-	api_etag(text, strlen(text), etag);
-}
+/* How much of the server object a caller sees. */
+enum view { VIEW_STRANGER, VIEW_TRUSTED, VIEW_ADMIN };
 
-/*
- * The server object; untrusted callers learn what they need for getting trusted, and no more. @config is NULL for those
- * who are trusted but not administrators.
- */
-static void write_server(struct api *api, const struct strmap *config, bool trusted, struct jsonw *w)
+/* The server object; untrusted callers learn what they need for getting trusted, and no more. */
+static void write_server(struct api *api, const struct strmap *config, enum view view, struct jsonw *w)
+	REQUIRES(api->server_lock)
 {
+	bool trusted = view != VIEW_STRANGER;
+
 	jsonw_object_begin(w);
-	if (trusted && config)
-		jsonw_kv_strmap(w, "config", config);
-	else if (trusted)
+	if (view == VIEW_ADMIN) {
+		jsonw_key(w, "config");
+		server_config_write(config, w);
+	} else if (trusted) {
 		jsonw_kv_null(w, "config");
+	}
 	jsonw_key(w, "api_extensions");
 	jsonw_array_begin(w);
 	for (size_t k = 0; k < ARRAY_SIZE(extensions); k++)
@@ -247,18 +258,46 @@ static void write_server(struct api *api, const struct strmap *config, bool trus
 static void update_cache_locked(struct api *api) REQUIRES(api->server_lock)
 {
 	unsigned generation = api->store->generation;
+	int64_t now = time_monotonic_ms();
 	auto_strmap struct strmap config = STRMAP_INIT;
 	struct strbuf b = STRBUF_INIT;
 
-	if (api->server_json && api->server_generation == generation)
+	if (api->server_json && api->server_generation == generation && now - api->server_made_ms < SERVER_KEPT_MS)
 		return;
 	store_config_copy(api->store, &config);
-	config_etag(&config, api->server_etag);
-	write_server(api, &config, /* trusted= */ true, &JSONW(&b));
+	server_config_etag(&config, api->server_etag);
+	write_server(api, &config, VIEW_ADMIN, &JSONW(&b));
 	free(api->server_json);
 	api->server_json_len = b.len;
 	api->server_json = strbuf_take(&b);
 	api->server_generation = generation;
+	api->server_made_ms = now;
+}
+
+void api_server_changed(struct api *api)
+{
+	mutex_lock(&api->server_lock);
+	free(api->server_json);
+	api->server_json = NULL;
+	mutex_unlock(&api->server_lock);
+}
+
+void api_set_certificate(struct api *api, const char *pem, const char *fingerprint)
+{
+	mutex_lock(&api->server_lock);
+	free(api->certificate_pem);
+	api->certificate_pem = xstrdup(pem);
+	snprintf(api->certificate_fingerprint, sizeof(api->certificate_fingerprint), "%s", fingerprint);
+	free(api->server_json);
+	api->server_json = NULL;
+	mutex_unlock(&api->server_lock);
+}
+
+void api_certificate_fingerprint(struct api *api, char ret[65])
+{
+	mutex_lock(&api->server_lock);
+	memcpy(ret, api->certificate_fingerprint, sizeof(api->certificate_fingerprint));
+	mutex_unlock(&api->server_lock);
 }
 
 static int get_server(struct api_call *c, struct error *err UNUSED)
@@ -267,13 +306,16 @@ static int get_server(struct api_call *c, struct error *err UNUSED)
 	struct strbuf b = STRBUF_INIT;
 	char etag[65];
 
-	if (c->id.kind == IDENTITY_NONE) {
-		write_server(api, &STRMAP_INIT, /* trusted= */ false, &JSONW(&b));
-		api_sync(c, &b);
-		return 0;
-	}
 	if (!identity_is_admin(&c->id)) {
-		write_server(api, NULL, /* trusted= */ true, &JSONW(&b));
+		bool trusted = c->id.kind != IDENTITY_NONE;
+
+		mutex_lock(&api->server_lock);
+		write_server(api, NULL, trusted ? VIEW_TRUSTED : VIEW_STRANGER, &JSONW(&b));
+		mutex_unlock(&api->server_lock);
+		if (!trusted) {
+			api_sync(c, &b);
+			return 0;
+		}
 		api_etag("null", 4, etag);
 		api_sync_etag(c, &b, etag);
 		return 0;
@@ -287,61 +329,14 @@ static int get_server(struct api_call *c, struct error *err UNUSED)
 	return 0;
 }
 
-/* Values are strings; the reference answers other types in these words. */
-static int check_type(const char *key, const struct json *value, void *arg)
-{
-	struct error *err = arg;
-	enum json_kind kind = json_kind(value);
-
-	if (kind == JSON_STRING || kind == JSON_NULL)
-		return 0;
-	return error_set(err, 400, "cannot set '%s': invalid type %s", key, json_kind_name(value));
-}
-
-static int change_config(struct api_call *c, bool replace, struct error *err)
-{
-	const struct json *body, *given;
-	auto_strmap struct strmap config = STRMAP_INIT;
-	auto_strmap struct strmap sent = STRMAP_INIT;
-	char etag[65];
-	int r = api_body(c, &body, err);
-
-	if (r < 0)
-		return r;
-	store_config_copy(c->api->store, &config);
-	config_etag(&config, etag);
-	r = api_check_etag(c, etag, err);
-	given = json_get(body, "config");
-	if (r == 0 && json_kind(body) != JSON_OBJECT)
-		r = error_set(err, 400, "Invalid JSON: the body must be an object");
-	if (r == 0)
-		r = json_each(given, check_type, err);
-	if (r == 0)
-		r = json_to_strmap(given, "config", &sent, err);
-	if (r == 0)
-		r = config_validate(CONFIG_SCOPE_SERVER, &sent, err);
-	if (r < 0)
-		return r;
-	if (replace)
-		strmap_done(&config);
-	for (size_t k = 0; k < sent.len; k++)
-		strmap_set(&config, sent.items[k].key, *sent.items[k].value ? sent.items[k].value : NULL);
-	r = store_config_replace(c->api->store, &config, err);
-	if (r < 0)
-		return r;
-	api_lifecycle(c, "config-updated", "/1.0");
-	api_empty(c);
-	return 0;
-}
-
 static int put_server(struct api_call *c, struct error *err)
 {
-	return change_config(c, /* replace= */ true, err);
+	return server_config_change(c, /* replace= */ true, err);
 }
 
 static int patch_server(struct api_call *c, struct error *err)
 {
-	return change_config(c, /* replace= */ false, err);
+	return server_config_change(c, /* replace= */ false, err);
 }
 
 static int get_events(struct api_call *c, struct error *err)

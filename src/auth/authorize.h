@@ -41,6 +41,8 @@ struct identity {
 
 /* May do everything, everywhere. */
 bool identity_is_admin(const struct identity *id);
+/* How far a caller is trusted, for telling whether it has become less: 0 is a stranger. */
+unsigned identity_rank(const struct identity *id);
 /* The same caller: both local, or the same certificate. Strangers are nobody's same. */
 bool identity_equal(const struct identity *a, const struct identity *b);
 

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 
 #include "api/api.h"
+#include "api/server_config.h"
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/fd.h"
@@ -22,6 +23,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/timeutil.h"
+#include "daemon/server_keys.h"
 
 #define SHUTDOWN_TIMEOUT_MIN 5 /* core.shutdown_timeout when it is unset */
 
@@ -121,43 +123,6 @@ static int prepare_dir(struct daemon *d, struct error *err)
 	return dir_make_all(AT_FDCWD, database, 0700, err);
 }
 
-/* The server's certificate, made on first start; its fingerprint is what users compare. */
-static int load_certificate(struct daemon *d, struct error *err)
-{
-	auto_free char *crt = path_join(d->dir, "server.crt");
-	auto_free char *key = path_join(d->dir, "server.key");
-	auto_strbuf struct strbuf pem = STRBUF_INIT, der = STRBUF_INIT;
-	auto_free char *body = NULL;
-	char fingerprint[SHA256_HEX + 1], *begin, *end;
-	int r = 0;
-
-	if (access(crt, F_OK) < 0 || access(key, F_OK) < 0) {
-		auto_free char *keygen = process_helper_path("lxd-keygen");
-		const char *const argv[] = {keygen, crt, key, NULL};
-		struct process_spec spec = PROCESS_SPEC_INIT;
-
-		spec.argv = argv;
-		r = process_run(&spec, NULL, err);
-		if (r < 0)
-			return error_wrap(err, "Make server certificate");
-	}
-	r = file_read_at(AT_FDCWD, crt, 1 << 20, &pem, err);
-	if (r < 0)
-		return r;
-	begin = strstr(pem.data, "-----BEGIN CERTIFICATE-----");
-	end = begin ? strstr(begin, "-----END CERTIFICATE-----") : NULL;
-	if (end) {
-		begin += strlen("-----BEGIN CERTIFICATE-----");
-		body = xstrndup(begin, (size_t)(end - begin));
-	}
-	if (!body || base64_decode(body, &der) < 0)
-		return error_set(err, 500, "Server certificate %s is not a PEM certificate", crt);
-	sha256_hex(der.data, der.len, fingerprint);
-	d->api.certificate_pem = strbuf_take(&pem);
-	d->api.certificate_fingerprint = xstrdup(fingerprint);
-	return 0;
-}
-
 static int open_socket(struct daemon *d, struct error *err)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -233,6 +198,7 @@ static void forget_boot(struct daemon *d)
 		log_error("cannot remove file", LOG_STR("path", path), LOG_STR("error", strerror(errno)));
 }
 
+<<<<<<< HEAD
 static void on_audit_damage(void *arg, const char *message)
 {
 	struct daemon *d = arg;
@@ -250,6 +216,55 @@ static int open_records(struct daemon *d, struct error *err)
 		r = audit_new(logs, d->db, &d->api.audit, err);
 	if (r == 0)
 		audit_on_damage(d->api.audit, on_audit_damage, d);
+=======
+static void on_refused(void *arg, unsigned kind UNUSED, const char *address, uint64_t count)
+{
+	struct daemon *d = arg;
+	auto_free char *text = xasprintf("%llu connections were refused, the last one from %s",
+					 (unsigned long long)count, address);
+
+	warnings_raise(d->api.warnings, "Too many remote connections", "moderate", "", text);
+}
+
+static void on_trouble(void *arg, const char *message)
+{
+	struct daemon *d = arg;
+
+	if (message)
+		warnings_raise(d->api.warnings, "Remote API is not served", "high", "", message);
+	else
+		warnings_resolve(d->api.warnings, "Remote API is not served", "");
+}
+
+static unsigned rank_of(const struct http_peer *peer, void *arg)
+{
+	struct daemon *d = arg;
+	const struct identity id = trust_identify(d->api.trust, peer);
+
+	return identity_rank(&id);
+}
+
+static void on_trust_change(void *arg)
+{
+	struct daemon *d = arg;
+
+	http_server_recheck(d->http, rank_of, d);
+}
+
+/* Keys and authorities; nothing is listened on yet. */
+static int prepare_remote(struct daemon *d, struct error *err)
+{
+	struct api *api = &d->api;
+	const struct remote_spec spec = {.http = &d->http, .refused = on_refused, .trouble = on_trouble, .arg = d};
+	struct server_keys *keys = NULL;
+	int r = remote_new(&spec, &api->remote, err);
+
+	if (r == 0)
+		r = server_keys_new(api, &keys, err);
+	if (r == 0)
+		r = server_keys_watch(keys, err);
+	trust_on_change(api->trust, on_trust_change, d);
+>>>>>>> b67c7b1 (daemon: key pair, authorities and addresses are taken over while running (wip))
 	return r;
 }
 
@@ -266,10 +281,13 @@ static int start(struct daemon *d, struct error *err)
 	if (r == 0)
 		r = db_open(db_path, &d->db, err);
 	if (r == 0)
+<<<<<<< HEAD
 		r = open_records(d, err);
 	if (r == 0)
 		r = load_certificate(d, err);
 	if (r == 0)
+=======
+>>>>>>> b67c7b1 (daemon: key pair, authorities and addresses are taken over while running (wip))
 		r = store_new(d->db, &api->store, err);
 	if (r == 0)
 		r = trust_new(d->db, &api->trust, err);
@@ -297,6 +315,8 @@ static int start(struct daemon *d, struct error *err)
 	if (r < 0)
 		return r;
 	r = check_boot(d, err);
+	if (r == 0)
+		r = prepare_remote(d, err);
 	if (r < 0)
 		return r;
 	fd = open_socket(d, err);
@@ -304,7 +324,11 @@ static int start(struct daemon *d, struct error *err)
 		return fd;
 	api->ready = true;
 	handlers = api_http_handlers(api);
-	return http_server_start(fd, &handlers, &d->http, err);
+	r = http_server_start(fd, &handlers, &d->http, err);
+	/* local callers are served whether the network can be or not */
+	if (r == 0)
+		server_config_apply_stored(api);
+	return r;
 }
 
 static void *autostart_thread(void *arg)
@@ -447,6 +471,7 @@ int main(int argc, char **argv)
 	if (thread_start("autostart", autostart_thread, &d, &err) < 0)
 		log_error("instances are not started", LOG_ERR(&err));
 	serve(&d, &signals);
+	remote_stop(d.api.remote);
 	unlink(d.socket_path);
 	audit_flush(d.api.audit);
 	/* threads may still answer: the process ends here, all state is on disk */

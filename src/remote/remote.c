@@ -85,7 +85,7 @@ static void on_connection(struct remote *r, struct wire_message *m)
 	}
 	m->fds[0] = -EBADF;
 	log_debug("remote connection", LOG_STR("peer", peer->address), LOG_STR("cipher", peer->cipher));
-	if (http_server_add(r->spec.http, fd, peer, &err) < 0)
+	if (http_server_add(*r->spec.http, fd, peer, &err) < 0)
 		log_warn("remote connection refused", LOG_ERR(&err));
 }
 

@@ -18,7 +18,7 @@
 struct remote;
 
 struct remote_spec {
-	struct http_server *http;
+	struct http_server **http; /* set before the first address is */
 	/* The gate refused connections since the last call: @kind is an enum wire_gate_note. From the gate's thread. */
 	void (*refused)(void *arg, unsigned kind, const char *address, uint64_t count);
 	/* The programs ended, or an address cannot be bound: @message; NULL: all is well again. From the gate's thread.

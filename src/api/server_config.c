@@ -1,0 +1,232 @@
+#include "api/server_config.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "config/keys.h"
+
+static bool is_secret(const char *name)
+{
+	const struct config_key *key = config_key_find(CONFIG_SCOPE_SERVER, name);
+
+	return key && (key->flags & CONFIG_SECRET);
+}
+
+void server_config_write(const struct strmap *config, struct jsonw *w)
+{
+	jsonw_object_begin(w);
+	for (size_t i = 0; i < config->len; i++) {
+		if (is_secret(config->items[i].key))
+			jsonw_kv_bool(w, config->items[i].key, true);
+		else
+			jsonw_kv_str(w, config->items[i].key, config->items[i].value);
+	}
+	jsonw_object_end(w);
+}
+
+void server_config_etag(const struct strmap *config, char etag[65])
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	server_config_write(config, &JSONW(&b));
+	api_etag(strbuf_str(&b), b.len, etag);
+}
+
+/* What the body says of each key: a text, or, for a secret that shall stay, the boolean true that a GET has shown. */
+struct sent {
+	struct strmap config;
+	struct strv kept;
+	struct error *err;
+};
+
+static void sent_done(struct sent *s)
+{
+	strmap_done(&s->config);
+	strv_done(&s->kept);
+}
+
+/* Values are strings; the reference answers other types in these words. */
+static int take_value(const char *key, const struct json *value, void *arg)
+{
+	struct sent *s = arg;
+	enum json_kind kind = json_kind(value);
+
+	if (kind == JSON_BOOL && is_secret(key) && json_is_true(value)) {
+		strv_add(&s->kept, key);
+		return 0;
+	}
+	if (kind != JSON_STRING && kind != JSON_NULL)
+		return error_set(s->err, 400, "cannot set '%s': invalid type %s", key, json_kind_name(value));
+	strmap_set(&s->config, key, kind == JSON_STRING ? json_str(value) : "");
+	return 0;
+}
+
+static int read_body(struct api_call *c, struct sent *s, struct error *err)
+{
+	const struct json *body;
+	int r = api_body(c, &body, err);
+
+	if (r < 0)
+		return r;
+	if (json_kind(body) != JSON_OBJECT)
+		return error_set(err, 400, "Invalid JSON: the body must be an object");
+	s->err = err;
+	r = json_each(json_get(body, "config"), take_value, s);
+	return r < 0 ? r : config_validate(CONFIG_SCOPE_SERVER, &s->config, err);
+}
+
+/* The configuration that results. */
+static void merge(const struct strmap *old, const struct sent *s, bool replace, struct strmap *ret)
+{
+	if (!replace)
+		strmap_copy(ret, old);
+	for (size_t i = 0; i < s->kept.len; i++)
+		strmap_set(ret, s->kept.items[i], strmap_get(old, s->kept.items[i]));
+	for (size_t i = 0; i < s->config.len; i++)
+		strmap_set(ret, s->config.items[i].key, *s->config.items[i].value ? s->config.items[i].value : NULL);
+}
+
+static bool differs(const struct strmap *a, const struct strmap *b, const char *key)
+{
+	return !streq(strmap_get_or(a, key, ""), strmap_get_or(b, key, ""));
+}
+
+/* Keys whose change is a security decision: in the audit log by name, never by value. */
+static bool is_audited(const char *key)
+{
+	return startswith(key, "core.") || startswith(key, "candid.") || startswith(key, "rbac.");
+}
+
+static void add_changed(const struct strmap *a, const struct strmap *b, struct strv *ret)
+{
+	for (size_t i = 0; i < a->len; i++) {
+		const char *key = a->items[i].key;
+
+		if (is_audited(key) && differs(a, b, key) && !strv_contains(ret, key))
+			strv_add(ret, key);
+	}
+}
+
+static int audit_change(struct api_call *c, const struct strmap *old, const struct strmap *now, struct error *err)
+{
+	auto_strv struct strv keys = STRV_INIT;
+	auto_free char *detail = NULL;
+	struct audit_entry entry = {.event = "config-changed",
+				    .verdict = "allowed",
+				    .id = &c->id,
+				    .method = c->req->method_name,
+				    .path = c->req->path};
+
+	add_changed(old, now, &keys);
+	add_changed(now, old, &keys);
+	if (!keys.len || !c->api->audit)
+		return 0;
+	detail = strv_join(&keys, ",");
+	entry.detail = detail;
+	return audit_write(c->api->audit, &entry, err);
+}
+
+static const struct {
+	const char *key;
+	enum wire_gate_listener listener;
+} addresses[] = {
+	{"core.https_address", WIRE_LISTENER_API},
+	{"core.metrics_address", WIRE_LISTENER_METRICS},
+};
+
+/* Move the listening sockets; on failure those that were moved already go back. */
+static int move_listeners(struct api *api, const struct strmap *from, const struct strmap *to, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+		int r = 0;
+
+		if (differs(from, to, addresses[i].key))
+			r = remote_set_address(api->remote, addresses[i].listener,
+					       strmap_get(to, addresses[i].key), err);
+		while (r < 0 && i-- > 0) {
+			auto_error struct error e = ERROR_INIT;
+
+			if (remote_set_address(api->remote, addresses[i].listener, strmap_get(from, addresses[i].key),
+					       &e) < 0)
+				log_error("cannot go back to the old address", LOG_ERR(&e));
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void set_proxies(struct api *api, const struct strmap *config)
+{
+	auto_strv struct strv given = STRV_INIT;
+
+	strv_split(&given, strmap_get_or(config, "core.https_trusted_proxy", ""), ',');
+	remote_set_proxies(api->remote, &given);
+}
+
+/* What follows from the configuration and cannot fail. */
+static void take_effect(struct api *api, const struct strmap *old, const struct strmap *now)
+{
+	if (differs(old, now, "core.https_trusted_proxy"))
+		set_proxies(api, now);
+	if (differs(old, now, "core.trust_ca_certificates"))
+		trust_set_ca_certificates(api->trust, strmap_get_bool(now, "core.trust_ca_certificates", false));
+	api_server_changed(api);
+}
+
+static int commit(struct api_call *c, const struct strmap *old, const struct strmap *now, struct error *err)
+{
+	int r = audit_change(c, old, now, err);
+
+	return r < 0 ? r : store_config_replace(c->api->store, now, err);
+}
+
+int server_config_change(struct api_call *c, bool replace, struct error *err)
+{
+	/* one change at a time: the listeners and the stored text go together */
+	static struct mutex changing = MUTEX_INIT;
+	CLEANUP(sent_done) struct sent s = {0};
+	auto_strmap struct strmap old = STRMAP_INIT, now = STRMAP_INIT;
+	char etag[65];
+	int r = read_body(c, &s, err);
+
+	if (r < 0)
+		return r;
+	mutex_lock(&changing);
+	store_config_copy(c->api->store, &old);
+	server_config_etag(&old, etag);
+	r = api_check_etag(c, etag, err);
+	if (r == 0) {
+		merge(&old, &s, replace, &now);
+		r = move_listeners(c->api, &old, &now, err);
+	}
+	if (r == 0) {
+		r = commit(c, &old, &now, err);
+		if (r < 0) {
+			auto_error struct error e = ERROR_INIT;
+
+			if (move_listeners(c->api, &now, &old, &e) < 0)
+				log_error("cannot go back to the old address", LOG_ERR(&e));
+		}
+	}
+	if (r == 0)
+		take_effect(c->api, &old, &now);
+	mutex_unlock(&changing);
+	if (r < 0)
+		return r;
+	api_lifecycle(c, "config-updated", "/1.0");
+	api_empty(c);
+	return 0;
+}
+
+void server_config_apply_stored(struct api *api)
+{
+	auto_strmap struct strmap config = STRMAP_INIT;
+
+	store_config_copy(api->store, &config);
+	take_effect(api, &STRMAP_INIT, &config);
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++)
+		remote_start_address(api->remote, addresses[i].listener, strmap_get(&config, addresses[i].key));
+}
