@@ -109,6 +109,12 @@ int api_routes_check(struct error *err);
 /* The callbacks for http_server_start(). */
 struct http_handlers api_http_handlers(struct api *api);
 
+/*
+ * The caller is no stranger, or has shown a secret: its connection no longer falls under the limits for strangers. For
+ * handlers of PERM_ANYONE routes; the router does it for all whom it knows.
+ */
+void api_vouch(struct api_call *c);
+
 /* The parsed JSON body; an error (400) when it is empty or malformed. Borrowed. */
 int api_body(struct api_call *c, const struct json **ret, struct error *err);
 /* Decode the body by the table; @dst is to be cleaned with json_decode_done(). */

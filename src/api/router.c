@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "api/api.h"
+#include "api/origin.h"
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/log.h"
@@ -213,6 +214,8 @@ static int check_access(struct api_call *c, struct error *err)
 	const char *project = http_query(c->req, "project");
 	int r = check_agent(c, err);
 
+	if (r == 0)
+		r = origin_check(c, err);
 	if (r < 0)
 		return r;
 	/* a metrics certificate is a stranger's everywhere but at the metrics */
@@ -259,9 +262,12 @@ static int on_begin(struct http_request *req, void *arg, struct error *err)
 	req->user_free = call_free;
 	req->body_max = BODY_MAX;
 	c->id = trust_identify(c->api->trust, &req->peer);
+	req->rank = identity_rank(&c->id);
 	if (c->id.kind == IDENTITY_NONE) {
 		req->body_max = STRANGERS_BODY_MAX;
 		req->close_after = true;
+	} else {
+		api_vouch(c);
 	}
 	if (req->method == HTTP_OPTIONS)
 		return 0;
@@ -327,9 +333,33 @@ static void on_handle(struct http_request *req, struct http_response *resp, void
 	}
 }
 
+static void on_finish(struct http_request *req, struct http_response *resp, void *arg)
+{
+	origin_add_headers(arg, req, resp);
+}
+
+static unsigned on_rank(const struct http_peer *peer, void *arg)
+{
+	struct api *api = arg;
+	const struct identity id = trust_identify(api->trust, peer);
+
+	return identity_rank(&id);
+}
+
 struct http_handlers api_http_handlers(struct api *api)
 {
-	return (struct http_handlers){.begin = on_begin, .handle = on_handle, .fail = on_fail, .arg = api};
+	return (struct http_handlers){.begin = on_begin,
+				      .handle = on_handle,
+				      .fail = on_fail,
+				      .finish = on_finish,
+				      .rank = on_rank,
+				      .arg = api};
+}
+
+void api_vouch(struct api_call *c)
+{
+	if (c->api->remote && c->req->peer.tls && http_tls_peer_note_trust(c->req->peer.tls))
+		remote_vouch(c->api->remote, c->req->peer.tls);
 }
 
 int api_body(struct api_call *c, const struct json **ret, struct error *err)

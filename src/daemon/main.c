@@ -236,19 +236,11 @@ static void on_trouble(void *arg, const char *message)
 		warnings_resolve(d->api.warnings, "Remote API is not served", "");
 }
 
-static unsigned rank_of(const struct http_peer *peer, void *arg)
-{
-	struct daemon *d = arg;
-	const struct identity id = trust_identify(d->api.trust, peer);
-
-	return identity_rank(&id);
-}
-
 static void on_trust_change(void *arg)
 {
 	struct daemon *d = arg;
 
-	http_server_recheck(d->http, rank_of, d);
+	http_server_recheck(d->http);
 }
 
 /* Keys and authorities; nothing is listened on yet. */

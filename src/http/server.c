@@ -184,15 +184,28 @@ void http_upgrade_close(void *handle)
 	MHD_upgrade_action(u->library, MHD_UPGRADE_ACTION_CLOSE);
 }
 
-void http_server_recheck(struct http_server *s, unsigned (*rank)(const struct http_peer *peer, void *arg), void *arg)
+bool http_tls_peer_note_trust(const struct http_tls_peer *p)
+{
+	struct http_tls_peer *mine = (struct http_tls_peer *)(uintptr_t)p;
+	bool first = !mine->noted;
+
+	mine->noted = true;
+	return first;
+}
+
+static void recheck_locked(struct http_server *s, const struct upgraded *u) REQUIRES(s->lock)
+{
+	const struct http_peer peer = {.uid = (uid_t)-1, .tls = u->tls};
+
+	if (u->tls && s->handlers.rank && s->handlers.rank(&peer, s->handlers.arg) < u->rank)
+		shutdown(u->fd, SHUT_RDWR);
+}
+
+void http_server_recheck(struct http_server *s)
 {
 	mutex_lock(&s->lock);
-	for (struct upgraded *u = s->upgraded; u; u = u->next) {
-		struct http_peer peer = {.uid = (uid_t)-1, .tls = u->tls};
-
-		if (u->tls && rank(&peer, arg) < u->rank)
-			shutdown(u->fd, SHUT_RDWR);
-	}
+	for (const struct upgraded *u = s->upgraded; u; u = u->next)
+		recheck_locked(s, u);
 	mutex_unlock(&s->lock);
 }
 
@@ -218,6 +231,8 @@ static void on_upgrade(void *cls, struct MHD_Connection *connection UNUSED, void
 	if (up->next)
 		up->next->link = &up->next;
 	s->upgraded = up;
+	/* trust may have changed since the request was let in, before it could be found here */
+	recheck_locked(s, up);
 	mutex_unlock(&s->lock);
 	u->fn(sock, up, extra, extra_size, u->arg);
 }
@@ -322,6 +337,8 @@ static void on_completed(void *cls UNUSED, struct MHD_Connection *c UNUSED, void
 
 static enum MHD_Result answer(struct http_server *s, struct exchange *x, struct http_response *resp)
 {
+	if (s->handlers.finish)
+		s->handlers.finish(&x->req, resp, s->handlers.arg);
 	if (x->req.close_after && !resp->upgrade)
 		http_response_header(resp, "Connection", "close");
 	return send_response(s, &x->req, resp);

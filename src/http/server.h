@@ -43,6 +43,7 @@ struct http_tls_peer {
 	unsigned verdict;     /* enum wire_gate_verdict */
 	unsigned tls_version; /* 0x0303, 0x0304 */
 	char *cipher;
+	bool noted; /* http_tls_peer_note_trust() was asked */
 };
 
 /* Who is at the other end, by the door through which the connection came. */
@@ -70,7 +71,7 @@ struct http_request {
 	bool close_after;   /* set by the begin callback or the handler: the answer ends the connection */
 	size_t body_max;    /* set by the begin callback; more is answered with 413 */
 	http_sink_fn sink;  /* set by the begin callback */
-	unsigned rank;      /* set by the begin callback: how far the caller is trusted, see http_server_recheck() */
+	unsigned rank;      /* set by the begin callback: how far the caller is trusted; see http_handlers.rank */
 	void *user;         /* the API layer's own */
 	void (*user_free)(void *user);
 	void *library; /* server.c */
@@ -97,7 +98,7 @@ struct http_response {
 	struct {
 		char *name;
 		char *value;
-	} headers[8];
+	} headers[12];
 	size_t n_headers;
 	http_upgrade_fn upgrade; /* with status 101 */
 	void *upgrade_arg;
@@ -113,6 +114,10 @@ struct http_handlers {
 	void (*handle)(struct http_request *req, struct http_response *resp, void *arg);
 	/* Fills @resp from an error of the server itself (body too large and the like). */
 	void (*fail)(struct http_response *resp, const struct error *err, void *arg);
+	/* Adds to every answer, also of the server itself, before it is sent. May be NULL. */
+	void (*finish)(struct http_request *req, struct http_response *resp, void *arg);
+	/* How far a remote peer is trusted now (request.rank). Short; called with a lock held. NULL: no websockets. */
+	unsigned (*rank)(const struct http_peer *peer, void *arg);
 	void *arg;
 };
 
@@ -125,12 +130,10 @@ int http_server_start(int fd, const struct http_handlers *handlers, struct http_
  * thread. 503 when there are too many connections.
  */
 int http_server_add(struct http_server *s, int fd, struct http_tls_peer *peer, struct error *err);
-/*
- * Trust has changed: @rank(@peer, @arg) says how far each remote peer with a websocket is trusted now; where that is
- * less than its request's rank was, the websocket is cut. Any thread; @rank is called with a lock held and must be
- * short.
- */
-void http_server_recheck(struct http_server *s, unsigned (*rank)(const struct http_peer *peer, void *arg), void *arg);
+/* Trust has changed: cut the websockets of those who are trusted less than when they opened them. Any thread. */
+void http_server_recheck(struct http_server *s);
+/* True the first time it is asked about this connection; from its own thread. */
+bool http_tls_peer_note_trust(const struct http_tls_peer *p);
 /* Stop accepting; running requests go on. */
 void http_server_quiesce(struct http_server *s);
 /* Close all connections and free. Websockets must be closed before. */

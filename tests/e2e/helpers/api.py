@@ -43,13 +43,16 @@ class Client:
     def __init__(self, socket_path, timeout=60):
         self.socket_path, self.timeout = socket_path, timeout
 
+    def connection(self, timeout=None):
+        return UnixConnection(self.socket_path, timeout or self.timeout)
+
     def request(self, method, path, body=None, headers=None, timeout=None):
         """@body: bytes are sent as they are, anything else as JSON."""
         headers = dict(headers or {})
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
-        connection = UnixConnection(self.socket_path, timeout or self.timeout)
+        connection = self.connection(timeout)
         try:
             try:
                 connection.request(method, path, body, headers)

@@ -15,10 +15,12 @@ class Refused(Exception):
 
 
 class WebSocket:
-    def __init__(self, socket_path, path, timeout=20):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def __init__(self, socket_path, path, timeout=20, sock=None):
+        """@sock: a connected (TLS) socket instead of a path."""
+        self.sock = sock or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
-        self.sock.connect(socket_path)
+        if sock is None:
+            self.sock.connect(socket_path)
         self._buffer = bytearray()
         self.closed = False
         key = base64.b64encode(os.urandom(16)).decode()
