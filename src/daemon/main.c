@@ -198,7 +198,6 @@ static void forget_boot(struct daemon *d)
 		log_error("cannot remove file", LOG_STR("path", path), LOG_STR("error", strerror(errno)));
 }
 
-<<<<<<< HEAD
 static void on_audit_damage(void *arg, const char *message)
 {
 	struct daemon *d = arg;
@@ -216,7 +215,9 @@ static int open_records(struct daemon *d, struct error *err)
 		r = audit_new(logs, d->db, &d->api.audit, err);
 	if (r == 0)
 		audit_on_damage(d->api.audit, on_audit_damage, d);
-=======
+	return r;
+}
+
 static void on_refused(void *arg, unsigned kind UNUSED, const char *address, uint64_t count)
 {
 	struct daemon *d = arg;
@@ -256,7 +257,6 @@ static int prepare_remote(struct daemon *d, struct error *err)
 	if (r == 0)
 		r = server_keys_watch(keys, err);
 	trust_on_change(api->trust, on_trust_change, d);
->>>>>>> b67c7b1 (daemon: key pair, authorities and addresses are taken over while running (wip))
 	return r;
 }
 
@@ -273,13 +273,8 @@ static int start(struct daemon *d, struct error *err)
 	if (r == 0)
 		r = db_open(db_path, &d->db, err);
 	if (r == 0)
-<<<<<<< HEAD
 		r = open_records(d, err);
 	if (r == 0)
-		r = load_certificate(d, err);
-	if (r == 0)
-=======
->>>>>>> b67c7b1 (daemon: key pair, authorities and addresses are taken over while running (wip))
 		r = store_new(d->db, &api->store, err);
 	if (r == 0)
 		r = trust_new(d->db, &api->trust, err);
