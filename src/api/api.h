@@ -34,10 +34,10 @@ struct api {
 	struct trust *trust;
 	struct audit *audit;       /* NULL in unit tests alone */
 	struct warnings *warnings; /* the same */
-	struct remote *remote; /* NULL in unit tests alone */
+	struct remote *remote;     /* NULL in unit tests alone */
 	/* GET /1.0 as a trusted client gets it, made anew when the store has changed */
 	struct mutex server_lock;
-	char *certificate_pem GUARDED_BY(server_lock);           /* server.crt */
+	char *certificate_pem GUARDED_BY(server_lock);            /* server.crt */
 	char certificate_fingerprint[65] GUARDED_BY(server_lock); /* of its first certificate */
 	char *server_json GUARDED_BY(server_lock);
 	size_t server_json_len GUARDED_BY(server_lock);

@@ -1,6 +1,7 @@
 /*
- * Requests that a browser makes for somebody else's page: what may be read is said by CORS headers (none by default), and
- * what changes something, or opens a websocket, is refused unless it comes from our own pages or the configured origin.
+ * Requests that a browser makes for somebody else's page: what may be read is said by CORS headers (none by default),
+ * and what changes something, or opens a websocket, is refused unless it comes from our own pages or the configured
+ * origin.
  */
 #pragma once
 

@@ -143,8 +143,8 @@ static int move_listeners(struct api *api, const struct strmap *from, const stru
 		int r = 0;
 
 		if (differs(from, to, addresses[i].key))
-			r = remote_set_address(api->remote, addresses[i].listener,
-					       strmap_get(to, addresses[i].key), err);
+			r = remote_set_address(api->remote, addresses[i].listener, strmap_get(to, addresses[i].key),
+					       err);
 		while (r < 0 && i-- > 0) {
 			auto_error struct error e = ERROR_INIT;
 

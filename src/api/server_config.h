@@ -8,8 +8,8 @@ void server_config_write(const struct strmap *config, struct jsonw *w);
 /* Tag of that object. */
 void server_config_etag(const struct strmap *config, char etag[65]);
 /*
- * PUT (@replace) or PATCH /1.0. What a change needs (a socket, a hash) is made first, then the change is written to audit
- * log and database, then it takes effect; an error leaves all as it was.
+ * PUT (@replace) or PATCH /1.0. What a change needs (a socket, a hash) is made first, then the change is written to
+ * audit log and database, then it takes effect; an error leaves all as it was.
  */
 int server_config_change(struct api_call *c, bool replace, struct error *err);
 /* At start: make everything as the stored configuration says. An address that cannot be bound yet is tried again. */

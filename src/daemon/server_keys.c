@@ -16,9 +16,10 @@
 #include "base/str.h"
 
 #define FILE_MAX (1u << 20)
-#define SETTLE_MS 100                    /* files that are replaced together: wait for the last of them */
-#define DAY_MS (24 * 60 * 60 * 1000)     /* how often the certificate's end is looked at */
+#define SETTLE_MS 100                /* files that are replaced together: wait for the last of them */
+#define DAY_MS (24 * 60 * 60 * 1000) /* how often the certificate's end is looked at */
 #define WARNING_KEYS "Server key pair cannot be used"
+#define WARNING_CRL "Certificate revocation list needs attention"
 #define WARNING_AUTHORITY "Certificate authority cannot be used"
 
 struct server_keys {
@@ -106,11 +107,19 @@ static int read_optional(const char *path, struct strbuf *ret, struct error *err
 
 static int read_authority(struct server_keys *k, struct found *f, struct error *err)
 {
+	auto_free char *warning = NULL;
 	int r = read_optional(k->ca, &f->ca, err);
 
 	if (r == 0)
 		r = read_optional(k->crl, &f->crl, err);
-	return r == 0 && f->ca.len ? x509_check_authority(k->ca, k->crl, err) : r;
+	if (r < 0 || !f->ca.len)
+		return r;
+	r = x509_check_authority(k->ca, k->crl, &warning, err);
+	if (r == 0 && warning)
+		warnings_raise(k->api->warnings, WARNING_CRL, "high", "", warning);
+	else if (r == 0)
+		warnings_resolve(k->api->warnings, WARNING_CRL, "");
+	return r;
 }
 
 /* Make @f's key pair and authorities those that are in force. */
