@@ -100,6 +100,9 @@ extern const struct api_route api_storage_routes[];
 extern const struct api_route api_project_routes[];
 extern const struct api_route api_resources_routes[];
 extern const struct api_route api_internal_routes[];
+extern const struct api_route api_warning_routes[];
+extern const struct api_route api_audit_routes[];
+extern const struct api_route api_metrics_routes[];
 
 /* All tables, ended by NULL; for the router, the reference and tests. */
 extern const struct api_route *const api_route_tables[];

@@ -84,6 +84,7 @@ static const char *const extensions[] = {
 	"storage",
 	"unix_device_rename",
 	"usedby_consistency",
+	"warnings",
 };
 
 static int get_root(struct api_call *c, struct error *err UNUSED)

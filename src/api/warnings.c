@@ -305,6 +305,18 @@ int warnings_render_one(struct warnings *w, const char *uuid, struct jsonw *j, s
 	return x ? 0 : -err->errnum;
 }
 
+int warnings_status(struct warnings *w, const char *uuid, char **ret, struct error *err)
+{
+	struct warning *x;
+
+	mutex_lock(&w->lock);
+	x = by_uuid_locked(w, uuid, NULL, err);
+	if (x)
+		*ret = xstrdup(x->row.status);
+	mutex_unlock(&w->lock);
+	return x ? 0 : -err->errnum;
+}
+
 int warnings_set_status(struct warnings *w, const char *uuid, const char *status, struct error *err)
 {
 	struct warning *x;

@@ -35,6 +35,8 @@ void warnings_prune(struct warnings *w, int64_t now_ns);
 void warnings_render_list(struct warnings *w, const char *project, bool objects, struct jsonw *j);
 /* The following: 404 `Warning not found`. */
 int warnings_render_one(struct warnings *w, const char *uuid, struct jsonw *j, struct error *err);
+/* Its status; the caller frees. */
+int warnings_status(struct warnings *w, const char *uuid, char **ret, struct error *err);
 /* @status is "new", "acknowledged" or "resolved". */
 int warnings_set_status(struct warnings *w, const char *uuid, const char *status, struct error *err);
 int warnings_delete(struct warnings *w, const char *uuid, struct error *err);

@@ -105,7 +105,13 @@ char *cli_upper(const char *s);
 /* Usage of @cmd (or of a group) on standard output; help.c. */
 void help_print(const struct cli *c, const struct command *cmd, const char *path, bool with_doc);
 
+/*
+ * For `lxc info`: a line on standard error for each warning of @server (the answer of GET /1.0) that is new and not of
+ * low severity. Whoever may not read warnings gets none; nothing fails. cmd_warning.c.
+ */
+void cli_tell_warnings(struct api *a, const struct json *server);
+
 /* Every group's rows; one file each. */
 extern const struct command cmd_alias, cmd_config, cmd_copy, cmd_delete, cmd_exec, cmd_image, cmd_info, cmd_init,
 	cmd_launch, cmd_list, cmd_monitor, cmd_move, cmd_operation, cmd_pause, cmd_profile, cmd_query, cmd_remote,
-	cmd_rename, cmd_restart, cmd_start, cmd_stop, cmd_storage, cmd_version;
+	cmd_rename, cmd_restart, cmd_start, cmd_stop, cmd_storage, cmd_version, cmd_warning;

@@ -248,8 +248,12 @@ static int run_info(struct cli *c, struct error *err)
 		r = api_get(t.api, resources ? "/1.0/resources" : "/1.0", &reply, err);
 		if (r < 0)
 			return r;
-		if (!resources)
-			return cli_print_yaml(reply.metadata, 0, err);
+		if (!resources) {
+			r = cli_print_yaml(reply.metadata, 0, err);
+			if (r >= 0)
+				cli_tell_warnings(t.api, reply.metadata);
+			return r;
+		}
 		info_resources_print(reply.metadata);
 		return 0;
 	}

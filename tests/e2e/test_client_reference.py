@@ -46,6 +46,9 @@ READ_ONLY = [
     "remote list -f csv", "remote list -f json", "remote list -f yaml", "remote get-default", "remote remove local",
     "alias list", "alias remove nope", "exec c1 -t -T -- x", "exec c1 ls -l", "exec c1 -- true", "delete nope",
     "stop c1", "start nope", "foo", "config foo", "list --x", "start -z", "list --format", "list -f",
+    "warning list", "warning list -a", "warning list -f csv", "warning list -f json", "warning list -f yaml", "warning list -f compact",
+    "warning list -c utSscpLlf -f csv", "warning list -c u,t -f csv", "warning list -c L", "warning list -c Z", "warning list -f bogus",
+    "warning list --all-projects", "warning show nope", "warning delete nope", "warning foo", "warning list --project default",
     "image copy bb local:", "rename c1/foo c2/bar", "config set core.foo 1", "config set c1 user.z",
 ]
 
