@@ -23,7 +23,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/timeutil.h"
-#include "daemon/server_keys.h"
+#include "daemon/remote_side.h"
 
 #define SHUTDOWN_TIMEOUT_MIN 5 /* core.shutdown_timeout when it is unset */
 
@@ -218,48 +218,6 @@ static int open_records(struct daemon *d, struct error *err)
 	return r;
 }
 
-static void on_refused(void *arg, unsigned kind UNUSED, const char *address, uint64_t count)
-{
-	struct daemon *d = arg;
-	auto_free char *text = xasprintf("%llu connections were refused, the last one from %s",
-					 (unsigned long long)count, address);
-
-	warnings_raise(d->api.warnings, "Too many remote connections", "moderate", "", text);
-}
-
-static void on_trouble(void *arg, const char *message)
-{
-	struct daemon *d = arg;
-
-	if (message)
-		warnings_raise(d->api.warnings, "Remote API is not served", "high", "", message);
-	else
-		warnings_resolve(d->api.warnings, "Remote API is not served", "");
-}
-
-static void on_trust_change(void *arg)
-{
-	struct daemon *d = arg;
-
-	http_server_recheck(d->http);
-}
-
-/* Keys and authorities; nothing is listened on yet. */
-static int prepare_remote(struct daemon *d, struct error *err)
-{
-	struct api *api = &d->api;
-	const struct remote_spec spec = {.http = &d->http, .refused = on_refused, .trouble = on_trouble, .arg = d};
-	struct server_keys *keys = NULL;
-	int r = remote_new(&spec, &api->remote, err);
-
-	if (r == 0)
-		r = server_keys_new(api, &keys, err);
-	if (r == 0)
-		r = server_keys_watch(keys, err);
-	trust_on_change(api->trust, on_trust_change, d);
-	return r;
-}
-
 static int start(struct daemon *d, struct error *err)
 {
 	auto_free char *db_path = path_join(d->dir, "database", "lxd.db");
@@ -303,7 +261,7 @@ static int start(struct daemon *d, struct error *err)
 		return r;
 	r = check_boot(d, err);
 	if (r == 0)
-		r = prepare_remote(d, err);
+		r = remote_side_prepare(api, &d->http, err);
 	if (r < 0)
 		return r;
 	fd = open_socket(d, err);

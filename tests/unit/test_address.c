@@ -53,7 +53,7 @@ static void refused(void **state UNUSED)
 	bad("[::1]x", "port");
 	bad("[::1]:x", "port");
 	bad("1:2:3", "colon");
-	bad("https://host", "neither");
+	bad("https://host", "port");
 	bad("a b", "neither");
 	bad("-host", "neither");
 	bad("host/24", "neither");
