@@ -339,17 +339,21 @@ static int save(struct cli_config *c, struct error *err)
 }
 
 /* Some network file systems cannot lock a folder: there, writers are on their own as with other clients. */
-static int lock_dir(const char *dir, int *ret_fd, struct error *err)
+int cli_config_lock(const struct cli_config *c, int *ret_fd, struct error *err)
 {
-	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_close int fd = -EBADF;
+	int r = dir_make_all(AT_FDCWD, c->dir, 0750, err);
 
+	if (r < 0)
+		return r;
+	fd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return error_errno(err, errno, "Open %s", dir);
+		return error_errno(err, errno, "Open %s", c->dir);
 	while (flock(fd, LOCK_EX) < 0) {
 		if (errno == EBADF || errno == ENOLCK || errno == EOPNOTSUPP)
 			break;
 		if (errno != EINTR)
-			return error_errno(err, errno, "Lock %s", dir);
+			return error_errno(err, errno, "Lock %s", c->dir);
 	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;
@@ -362,9 +366,7 @@ int cli_config_change(struct cli_config *c, cli_config_change_fn fn, void *arg, 
 
 	if (c->force_local)
 		return error_set(err, 400, "With --force-local there is no configuration to change");
-	r = dir_make_all(AT_FDCWD, c->dir, 0750, err);
-	if (r >= 0)
-		r = lock_dir(c->dir, &lock, err);
+	r = cli_config_lock(c, &lock, err);
 	if (r >= 0)
 		r = load(c, err);
 	if (r >= 0 && fn)

@@ -34,6 +34,9 @@ typedef int (*cli_config_change_fn)(struct cli_config *c, void *arg, struct erro
  */
 int cli_config_change(struct cli_config *c, cli_config_change_fn fn, void *arg, struct error *err);
 
+/* The lock alone, for files beside config.yml; closing *@ret_fd ends it. The folder is made when it is missing. */
+int cli_config_lock(const struct cli_config *c, int *ret_fd, struct error *err);
+
 /* True for remotes that are built in and cannot be changed. */
 bool cli_config_is_static(const char *remote);
 /* True for those of the global file, which is never written. */

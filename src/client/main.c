@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "client/client.h"
 #include "client/private.h"
+#include "client/remote.h"
 
 const struct option_row global_options[] = {
 	{"all", 0, OPTION_BOOL, NULL, "List the rarely used commands too", .hidden = true},
@@ -222,6 +223,7 @@ int main(int argc, char **argv)
 		r = error_errno(&err, errno, "Write to standard output");
 	if (r < 0) {
 		cli_complain("Error: %s\n", error_msg(&err));
+		remote_explain(&c, &err);
 		return c.exit_code ? c.exit_code : 1;
 	}
 	return c.exit_code;

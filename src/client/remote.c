@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "client/client.h"
 #include "client/private.h"
+#include "client/remote.h"
 
 void target_done(struct target *t)
 {
@@ -33,48 +34,74 @@ int target_parse(struct cli *c, const char *text, struct target *ret, struct err
 	return 0;
 }
 
-/* The socket's path of a remote, or NULL for one that is on the network. */
-static char *socket_of(const char *addr)
-{
-	const char *path = startswith(addr, "unix:");
-
-	if (!path)
-		return NULL;
-	if (startswith(path, "//"))
-		path += 2;
-	return *path ? xstrdup(path) : api_default_socket();
-}
-
-static struct api *find_connection(struct cli *c, const char *remote)
+static struct cli_connection *find_connection(struct cli *c, const char *remote)
 {
 	for (size_t i = 0; i < c->connection_count; i++)
 		if (streq(c->connections[i].remote, remote))
-			return c->connections[i].api;
+			return &c->connections[i];
 	return NULL;
+}
+
+/* @api is the context's from now on. */
+static struct api *keep_connection(struct cli *c, const char *remote, struct api *api)
+{
+	api->debug = option_bool(c->options, "debug");
+	c->connections = xreallocarray(c->connections, c->connection_count + 1, sizeof(*c->connections));
+	c->connections[c->connection_count++] = (struct cli_connection){.remote = xstrdup(remote), .api = api};
+	return api;
+}
+
+static int open_network(struct cli *c, const char *remote, const char *project, struct api **ret, struct error *err)
+{
+	auto_dial_target struct dial_target how = DIAL_TARGET_INIT;
+	int r = remote_reach(c->config, remote, &how, NULL, err);
+
+	if (r >= 0)
+		*ret = api_open_remote(&how, project);
+	return r;
+}
+
+static int open_api(struct cli *c, const char *remote, struct api **ret, struct error *err)
+{
+	const struct strmap *fields = mapmap_get(&c->config->remotes, remote);
+	const char *project = option_str(c->options, "project");
+	const char *path = startswith(strmap_get_or(fields, "addr", "unix://"), "unix:");
+	auto_free char *socket = NULL;
+
+	if (!project)
+		project = strmap_get(fields, "project");
+	if (!path)
+		return open_network(c, remote, project, ret, err);
+	if (startswith(path, "//"))
+		path += 2;
+	socket = *path ? xstrdup(path) : api_default_socket();
+	return api_open(socket, project, ret, err);
+}
+
+int remote_open(struct cli *c, const char *remote, struct api **ret, struct error *err)
+{
+	struct cli_connection *known = find_connection(c, remote);
+	struct api *api = NULL;
+	int r;
+
+	if (known) {
+		*ret = known->api;
+		return 0;
+	}
+	r = open_api(c, remote, &api, err);
+	if (r >= 0)
+		*ret = keep_connection(c, remote, api);
+	return r;
 }
 
 int target_connect(struct cli *c, struct target *t, struct error *err)
 {
 	const struct strmap *remote = mapmap_get(&c->config->remotes, t->remote);
-	const char *project = option_str(c->options, "project");
-	auto_free char *socket = NULL;
-	int r;
 
-	t->api = find_connection(c, t->remote);
-	if (t->api)
-		return 0;
-	socket = socket_of(strmap_get_or(remote, "addr", "unix://"));
-	if (!socket)
-		return error_set(err, 501,
-				 "The remote \"%s\" is on the network (%s), which this client cannot reach yet",
-				 t->remote, strmap_get_or(remote, "addr", ""));
-	r = api_open(socket, project ? project : strmap_get(remote, "project"), &t->api, err);
-	if (r < 0)
-		return r;
-	t->api->debug = option_bool(c->options, "debug");
-	c->connections = xreallocarray(c->connections, c->connection_count + 1, sizeof(*c->connections));
-	c->connections[c->connection_count++] = (struct cli_connection){.remote = xstrdup(t->remote), .api = t->api};
-	return 0;
+	if (strmap_get_bool(remote, "public", false) ||
+	    streq(strmap_get_or(remote, "protocol", "lxd"), "simplestreams"))
+		return error_set(err, 400, "The remote isn't a private LXD server");
+	return remote_open(c, t->remote, &t->api, err);
 }
 
 int target_open(struct cli *c, const char *text, struct target *ret, struct error *err)
