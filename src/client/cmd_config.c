@@ -226,7 +226,8 @@ static const struct command config_edit = {
 };
 
 static const struct command *const config_children[] = {
-	&cmd_config_device, &config_edit, &config_get, &config_set, &config_show, &config_unset, NULL,
+	&cmd_config_device, &config_edit,      &config_get,   &config_set,
+	&config_show,       &cmd_config_trust, &config_unset, NULL,
 };
 
 const struct command cmd_config = {

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "base/yamltext.h"
 
-static const char *const bools[] = {"ephemeral", "stateful", "public", "auto_update", NULL};
+static const char *const bools[] = {"ephemeral", "stateful", "public", "auto_update", "restricted", NULL};
 
 static const char *const instance_fields[] = {"architecture", "config",   "devices",     "ephemeral",
 					      "profiles",     "stateful", "description", NULL};
@@ -17,6 +17,7 @@ static const char *const snapshot_fields[] = {"expires_at", NULL};
 static const char *const profile_fields[] = {"config", "description", "devices", NULL};
 static const char *const pool_fields[] = {"config", "description", NULL};
 static const char *const image_fields[] = {"auto_update", "properties", "public", "expires_at", "profiles", NULL};
+static const char *const certificate_fields[] = {"name", "type", "restricted", "projects", "certificate", NULL};
 static const char *const server_fields[] = {"config", NULL};
 
 const struct doc_kind doc_instance = {"instance", instance_fields, bools, "config"};
@@ -24,6 +25,7 @@ const struct doc_kind doc_snapshot = {"snapshot", snapshot_fields, bools, "confi
 const struct doc_kind doc_profile = {"profile", profile_fields, bools, "config"};
 const struct doc_kind doc_storage_pool = {"storage pool", pool_fields, bools, "config"};
 const struct doc_kind doc_image = {"image", image_fields, bools, "properties"};
+const struct doc_kind doc_certificate = {"certificate", certificate_fields, bools, "config"};
 /* core.trust_password shows as the boolean true */
 static const char *const server_typed[] = {"core.trust_password", NULL};
 const struct doc_kind doc_server = {"server", server_fields, server_typed, "config"};

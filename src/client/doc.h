@@ -20,7 +20,8 @@ struct doc_kind {
 	const char *config_field;  /* "config" or "properties" */
 };
 
-extern const struct doc_kind doc_instance, doc_snapshot, doc_profile, doc_storage_pool, doc_image, doc_server;
+extern const struct doc_kind doc_instance, doc_snapshot, doc_profile, doc_storage_pool, doc_image, doc_server,
+	doc_certificate;
 
 struct doc {
 	const struct doc_kind *kind;

@@ -273,7 +273,7 @@ static int ask_project(const struct strv *names, char **ret, struct error *err)
 		if (r < 0 || strv_contains(names, *ret))
 			return r;
 		free(TAKE_PTR(*ret));
-		puts("Invalid input, try again.\n");
+		fputs("Invalid input, try again.\n\n", stderr);
 	}
 }
 

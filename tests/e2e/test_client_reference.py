@@ -3,11 +3,13 @@
 The daemon runs in a network, mount, pid and uts namespace of its own and dies with it; a small Python helper inside
 runs both clients and hands back what they printed.
 """
+import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,8 @@ VOLATILE = [
     (r"[\d.]+(KiB|MiB|GiB)", "SIZE"),
     (r"(usage|usage_peak|packets_\w+|bytes_\w+|space used): .*", r"\1: N"),
     (r"(Bytes|Packets) (received|sent): .*", r"\1 \2: N"),
+    (r"eyJ[A-Za-z0-9+/=]+", "TOKEN"),
+    (r"Generating a client certificate.*", ""),
 ]
 
 # Run one after the other by each client on a server of the same state: (arguments, standard input or None).
@@ -45,6 +49,13 @@ READ_ONLY = [
     "operation show zz", "query /1.0/profiles/default", "query --raw /", "query /1.0/nope", "remote list",
     "remote list -f csv", "remote list -f json", "remote list -f yaml", "remote get-default", "remote remove local",
     "alias list", "alias remove nope", "exec c1 -t -T -- x", "exec c1 ls -l", "exec c1 -- true", "delete nope",
+    "config trust list", "config trust list -f csv", "config trust list -f json", "config trust list -f yaml",
+    "config trust list -f compact", "config trust list -f bogus", "config trust show {fp}", "config trust show {fp12}",
+    "config trust show nope", "config trust show local:{fp12}", "config trust list nope:", "config trust remove nope",
+    "config trust list-tokens", "config trust list-tokens -f csv", "config trust list-tokens -f compact",
+    "config trust revoke-token nope", "config trust revoke-token local:nope", "config trust add --type bogus",
+    "config trust add --type metrics --name x", "config trust add /nonexistent", "config trust add /etc/passwd",
+    "config trust add {cert}", "config trust add a b c", "config trust foo",
     "stop c1", "start nope", "foo", "config foo", "list --x", "start -z", "list --format", "list -f",
     "warning list", "warning list -a", "warning list -f csv", "warning list -f json", "warning list -f yaml", "warning list -f compact",
     "warning list -c utSscpLlf -f csv", "warning list -c u,t -f csv", "warning list -c L", "warning list -c Z", "warning list -f bogus",
@@ -72,6 +83,18 @@ CHANGES = [
     ["image set-property bb a b", "image get-property bb a", "image unset-property bb a"],
     ["copy c1 c2", "list -c n -f csv", "move c2 c3", "rename c3 c4", "delete c4", "list -c n -f csv"],
     ["init bb x1 -c user.q=1", "config get x1 user.q", "init bb x1", "launch bb b_d", "init nope x2", "delete x1"],
+    ["config trust remove {fp12}", "config trust list -f csv", "config trust add local: {cert} --name n --restricted --projects default",
+     "config trust list -f json", "config trust remove local:{fp}", "config trust add {cert} --type metrics", "config trust list -f csv",
+     "config trust remove local: {fp12}", "config trust add {cert}"],
+    ["config trust add --name one -q --projects default --restricted", "config trust add --name two", "config trust list-tokens -f yaml",
+     "config trust list-tokens -f json", "config trust revoke-token two", "config trust revoke-token local:one", "config trust list-tokens -f csv"],
+    ["remote rename images i2", "remote switch i2", "remote get-default", "remote remove i2", "remote set-url i2 https://x:1", "remote list",
+     "remote switch local", "remote rename i2 local", "remote rename nope x", "remote switch nope", "remote set-url nope x",
+     "remote set-url ubuntu x", "remote rename local x", "remote remove i2", "remote list -f json",
+     "remote add images https://images.linuxcontainers.org --protocol simplestreams", "remote list -f yaml",
+     "remote add z x --protocol foo", "remote add z x --protocol simplestreams", "remote add z http://x", "remote add z ftp://x",
+     "remote add a:b x", "remote add images x", "remote add z unix:///nope", "remote add z /nope", "remote add z 127.0.0.1:1", "list images:"],
+    ["remote add s unix://", "remote list -f csv", "remote list -f yaml", "list s: -f csv", "remote remove s"],
     ["alias add l list", "l -c n -f csv", "alias rename l m", "alias add m x", "alias list", "alias remove m"],
     ["start c1", "list -c ns -f csv", "exec c1 -- echo hi", "exec c1 -- false", "exec c1 -- sh -c exit\\ 42",
      "exec c1 -- nosuch", "exec c1 -- /etc", "exec c1 --env A=1 --user 5 --cwd /tmp -- pwd", "delete c1",
@@ -79,7 +102,7 @@ CHANGES = [
 ]
 
 INSIDE = r"""
-import json, os, shlex, subprocess, sys, time
+import json, os, shlex, shutil, subprocess, sys, time
 spec = json.load(open(sys.argv[1]))
 env = dict(os.environ, LXD_DIR=spec["dir"] + "/lxd", TZ="UTC", PATH="/usr/sbin:/usr/bin:/sbin:/bin")
 os.makedirs(env["LXD_DIR"])
@@ -100,6 +123,8 @@ setup = [run(spec["go"], t) for t in spec["setup"]]
 out = {"setup": setup, "pairs": []}
 for client in (spec["go"], spec["ours"]):
     run(client, "list")   # makes config.yml, prints the greeting
+    for suffix in ("crt", "key"):
+        shutil.copy(spec["cert"][:-3] + suffix, spec["dir"] + "/" + os.path.basename(os.path.dirname(client)) + "/client." + suffix)
 for text in spec["read_only"]:
     out["pairs"].append([text, run(spec["go"], text), run(spec["ours"], text)])
 for group in spec["changes"]:
@@ -130,9 +155,11 @@ def pairs(request):
     tmp.chmod(0o755)
     request.addfinalizer(lambda: shutil.rmtree(tmp, ignore_errors=True))
     image = make_image(tmp)
-    spec = {"dir": str(tmp), "lxd": REFERENCE, "go": GO_CLIENT, "ours": str(BUILD / "lxc"), "read_only": READ_ONLY,
-            "changes": CHANGES,
-            "setup": [f"image import {image} --alias bb", "init bb c1 -c user.a=b", "config device override c1 root"]}
+    cert, fp = make_certificate(tmp)
+    fill = lambda text: text.replace("{cert}", cert).replace("{fp}", fp).replace("{fp12}", fp[:12])
+    spec = {"dir": str(tmp), "lxd": REFERENCE, "go": GO_CLIENT, "ours": str(BUILD / "lxc"), "read_only": list(map(fill, READ_ONLY)),
+            "changes": [list(map(fill, group)) for group in CHANGES], "cert": cert,
+            "setup": ["config set core.https_address 127.0.0.1:8443", f"config trust add {cert}", f"image import {image} --alias bb", "init bb c1 -c user.a=b", "config device override c1 root"]}
     (tmp / "inside.py").write_text(INSIDE)
     (tmp / "spec.json").write_text(json.dumps(spec))
     done = subprocess.run(namespace([sys.executable, tmp / "inside.py", tmp / "spec.json", tmp / "out.json"]),
@@ -141,6 +168,15 @@ def pairs(request):
     out = json.loads((tmp / "out.json").read_text())
     assert all(rc == 0 for rc, _, _ in out["setup"]), out["setup"]
     return out["pairs"]
+
+
+def make_certificate(tmp):
+    """(path, fingerprint) of a client certificate, its key beside it."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes", "-days", "3650",
+                    "-subj", "/O=linuxcontainers.org/CN=some one@there", "-keyout", tmp / "cl.key", "-out", tmp / "cl.crt"],
+                   check=True, capture_output=True)
+    der = ssl.PEM_cert_to_DER_cert((tmp / "cl.crt").read_text())
+    return str(tmp / "cl.crt"), hashlib.sha256(der).hexdigest()
 
 
 def make_image(tmp):
@@ -183,6 +219,8 @@ def test_output(pairs):
         a, b = (without_help(normal(out[1])) for out in (go, ours))
         if text.startswith("image info"):   # the reference prints properties in random order
             a, b = sorted(a.split("\n")), sorted(b.split("\n"))
+        if text.startswith("config trust list-tokens"):   # and operations as well
+            a, b = sorted(re.split("[\n{}]", a)), sorted(re.split("[\n{}]", b))
         if a != b:
             differ.append((text, go[1], ours[1]))
     assert not differ
