@@ -45,6 +45,7 @@ struct api {
 	unsigned server_generation GUARDED_BY(server_lock);
 	int64_t server_made_ms GUARDED_BY(server_lock);
 	bool ready; /* start-up is complete */
+	int64_t started_ms;
 	_Atomic bool shutting_down;
 	/* PUT /internal/shutdown: end the daemon; set by main() */
 	void (*shutdown)(void *arg, bool force);

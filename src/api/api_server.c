@@ -61,6 +61,7 @@ static const char *const extensions[] = {
 	"kernel_features",
 	"kernel_limits",
 	"linux_sysctl",
+	"metrics",
 	"operation_description",
 	"operation_wait",
 	"patch",

@@ -16,13 +16,9 @@
 #define SEGMENTS_MAX 12
 
 const struct api_route *const api_route_tables[] = {
-	api_server_routes,   api_operation_routes,
-	api_instance_routes, api_exec_routes,
-	api_log_routes,      api_image_routes,
-	api_profile_routes,  api_storage_routes,
-	api_project_routes,  api_resources_routes,
-	api_internal_routes, api_warning_routes,
-	api_audit_routes,    NULL,
+	api_server_routes,   api_operation_routes, api_instance_routes, api_exec_routes,    api_log_routes,
+	api_image_routes,    api_profile_routes,   api_storage_routes,  api_project_routes, api_resources_routes,
+	api_internal_routes, api_warning_routes,   api_audit_routes,    api_metrics_routes, NULL,
 };
 
 /* The paths that older clients use for instances. */

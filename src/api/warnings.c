@@ -353,3 +353,14 @@ uint64_t warnings_count(struct warnings *w)
 	mutex_unlock(&w->lock);
 	return n;
 }
+
+uint64_t warnings_count_open(struct warnings *w)
+{
+	uint64_t n = 0;
+
+	mutex_lock(&w->lock);
+	for (size_t i = 0; i < w->n; i++)
+		n += !streq(w->rows[i]->row.status, "resolved");
+	mutex_unlock(&w->lock);
+	return n;
+}

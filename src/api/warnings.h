@@ -40,5 +40,6 @@ int warnings_status(struct warnings *w, const char *uuid, char **ret, struct err
 /* @status is "new", "acknowledged" or "resolved". */
 int warnings_set_status(struct warnings *w, const char *uuid, const char *status, struct error *err);
 int warnings_delete(struct warnings *w, const char *uuid, struct error *err);
-/* How many there are, of every status. */
+/* How many there are, of every status, and of those that are not resolved. */
 uint64_t warnings_count(struct warnings *w);
+uint64_t warnings_count_open(struct warnings *w);

@@ -243,6 +243,7 @@ static int start(struct daemon *d, struct error *err)
 	if (r < 0)
 		return r;
 	api->lxd_dir = d->dir;
+	api->started_ms = time_monotonic_ms();
 	mutex_init(&api->server_lock);
 	api->version = LXD_API_VERSION;
 	api->shutdown = on_shutdown_request;

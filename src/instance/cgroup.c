@@ -14,6 +14,7 @@
 #include "base/strbuf.h"
 #include "base/strv.h"
 #include "base/timeutil.h"
+#include "instance/cgroup_internal.h"
 
 #define FILE_MAX (4 * 1024 * 1024)
 #define DEPTH_MAX 64       /* of control groups that a container makes below its own */
@@ -167,8 +168,7 @@ static void cut_to_payload(char *path)
 		*p = '\0';
 }
 
-/* controller ("" for v2) -> path in its hierarchy, from /proc/PID/cgroup. */
-static int read_membership(const struct cgroup_layout *l, pid_t pid, struct strmap *ret, struct error *err)
+int cgroup_membership(const struct cgroup_layout *l, pid_t pid, struct strmap *ret, struct error *err)
 {
 	auto_free char *path = xasprintf("/proc/%d/cgroup", pid);
 	auto_strbuf struct strbuf text = STRBUF_INIT;
@@ -196,9 +196,8 @@ static int read_membership(const struct cgroup_layout *l, pid_t pid, struct strm
 	return 0;
 }
 
-/* A file of the container's cgroup; NULL when it is not there. The caller frees. */
-static char *read_cgroup_file(const struct cgroup_layout *l, const struct strmap *paths, const char *controller,
-			      const char *file)
+char *cgroup_read_file(const struct cgroup_layout *l, const struct strmap *paths, const char *controller,
+		       const char *file)
 {
 	auto_error struct error err = ERROR_INIT;
 	struct strbuf text = STRBUF_INIT;
@@ -217,10 +216,10 @@ static char *read_cgroup_file(const struct cgroup_layout *l, const struct strmap
 	return strbuf_take(&text);
 }
 
-static int64_t read_number(const struct cgroup_layout *l, const struct strmap *paths, const char *controller,
+int64_t cgroup_read_number(const struct cgroup_layout *l, const struct strmap *paths, const char *controller,
 			   const char *file)
 {
-	auto_free char *text = read_cgroup_file(l, paths, controller, file);
+	auto_free char *text = cgroup_read_file(l, paths, controller, file);
 	int64_t v;
 
 	return text && parse_i64(str_strip(text), &v) == 0 ? v : -1;
@@ -230,7 +229,7 @@ static int64_t read_number(const struct cgroup_layout *l, const struct strmap *p
 static int64_t read_keyed(const struct cgroup_layout *l, const struct strmap *paths, const char *controller,
 			  const char *file, const char *key)
 {
-	auto_free char *text = read_cgroup_file(l, paths, controller, file);
+	auto_free char *text = cgroup_read_file(l, paths, controller, file);
 	auto_strv struct strv lines = STRV_INIT;
 	int64_t v;
 
@@ -254,16 +253,17 @@ static int64_t difference(int64_t both, int64_t one)
 static void read_memory(const struct cgroup_layout *l, const struct strmap *paths, struct cgroup_usage *u)
 {
 	if (cgroup_is_unified(l, "memory")) {
-		u->memory_bytes = read_number(l, paths, "", "memory.current");
-		u->memory_peak_bytes = read_number(l, paths, "", "memory.peak");
-		u->swap_bytes = read_number(l, paths, "", "memory.swap.current");
-		u->swap_peak_bytes = read_number(l, paths, "", "memory.swap.peak");
+		u->memory_bytes = cgroup_read_number(l, paths, "", "memory.current");
+		u->memory_peak_bytes = cgroup_read_number(l, paths, "", "memory.peak");
+		u->swap_bytes = cgroup_read_number(l, paths, "", "memory.swap.current");
+		u->swap_peak_bytes = cgroup_read_number(l, paths, "", "memory.swap.peak");
 		return;
 	}
-	u->memory_bytes = read_number(l, paths, "memory", "memory.usage_in_bytes");
-	u->memory_peak_bytes = read_number(l, paths, "memory", "memory.max_usage_in_bytes");
-	u->swap_bytes = difference(read_number(l, paths, "memory", "memory.memsw.usage_in_bytes"), u->memory_bytes);
-	u->swap_peak_bytes = difference(read_number(l, paths, "memory", "memory.memsw.max_usage_in_bytes"),
+	u->memory_bytes = cgroup_read_number(l, paths, "memory", "memory.usage_in_bytes");
+	u->memory_peak_bytes = cgroup_read_number(l, paths, "memory", "memory.max_usage_in_bytes");
+	u->swap_bytes = difference(cgroup_read_number(l, paths, "memory", "memory.memsw.usage_in_bytes"),
+				   u->memory_bytes);
+	u->swap_peak_bytes = difference(cgroup_read_number(l, paths, "memory", "memory.memsw.max_usage_in_bytes"),
 					u->memory_peak_bytes);
 }
 
@@ -272,21 +272,20 @@ static int64_t read_cpu(const struct cgroup_layout *l, const struct strmap *path
 	int64_t usec;
 
 	if (strmap_get(&l->mounts, "cpuacct"))
-		return read_number(l, paths, "cpuacct", "cpuacct.usage");
+		return cgroup_read_number(l, paths, "cpuacct", "cpuacct.usage");
 	usec = read_keyed(l, paths, "", "cpu.stat", "usage_usec");
 	return usec < 0 ? -1 : usec * 1000;
 }
 
-/* Where pids are not counted, count the lines of the process list. */
-static int64_t read_processes(const struct cgroup_layout *l, const struct strmap *paths)
+int64_t cgroup_read_processes(const struct cgroup_layout *l, const struct strmap *paths)
 {
 	const char *controller = cgroup_is_unified(l, "pids") ? "" : "pids";
-	int64_t n = read_number(l, paths, controller, "pids.current");
+	int64_t n = cgroup_read_number(l, paths, controller, "pids.current");
 	auto_free char *text = NULL;
 
 	if (n >= 0)
 		return n;
-	text = read_cgroup_file(l, paths, strmap_get(&l->mounts, "memory") ? "memory" : "", "cgroup.procs");
+	text = cgroup_read_file(l, paths, strmap_get(&l->mounts, "memory") ? "memory" : "", "cgroup.procs");
 	if (!text)
 		return -1;
 	n = 0;
@@ -299,7 +298,7 @@ int cgroup_usage_read(const struct cgroup_layout *l, pid_t init_pid, struct cgro
 {
 	auto_strmap struct strmap paths = STRMAP_INIT;
 	struct cgroup_usage u = {-1, -1, -1, -1, -1, -1};
-	int r = read_membership(l, init_pid, &paths, err);
+	int r = cgroup_membership(l, init_pid, &paths, err);
 
 	if (r < 0) {
 		error_set(err, 500, "Read the control groups of process %d: it has ended", init_pid);
@@ -308,7 +307,7 @@ int cgroup_usage_read(const struct cgroup_layout *l, pid_t init_pid, struct cgro
 	}
 	read_memory(l, &paths, &u);
 	u.cpu_ns = read_cpu(l, &paths);
-	u.processes = read_processes(l, &paths);
+	u.processes = cgroup_read_processes(l, &paths);
 	*ret = u;
 	return 0;
 }

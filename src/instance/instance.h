@@ -13,6 +13,7 @@
 
 #include "base/jsonw.h"
 #include "base/loop.h"
+#include "base/metrics.h"
 #include "base/thread.h"
 #include "db/store.h"
 #include "image/image.h"
@@ -83,6 +84,12 @@ enum instance_list_form { INSTANCE_LIST_NAMES, INSTANCE_LIST_OBJECTS, INSTANCE_L
 int instances_render(struct instances *all, const char *project, enum instance_list_form form, const char *prefix,
 		     int (*keep)(const char *json, size_t len, void *arg, struct error *err), void *arg,
 		     struct jsonw *w, struct error *err);
+
+/*
+ * Add metrics of the running instances of @project (NULL: all): control groups, network, root file system. Starts no
+ * process. metrics.c.
+ */
+void instances_metrics(struct instances *all, const char *project, struct metrics *out);
 
 /* --- creation and removal (create.c) --- */
 

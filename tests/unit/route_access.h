@@ -75,6 +75,7 @@ static const struct route_access route_access[] = {
 	{"GET", "/1.0/storage-pools/{name}/volumes", "+++---"},
 	{"GET", "/1.0/storage-pools/{name}/volumes/{type}", "+++---"},
 	{"GET", "/1.0/storage-pools/{name}/volumes/{type}/{volume}", "+++---"},
+	{"GET", "/1.0/metrics", "+++-+-"},
 	{"GET", "/1.0/warnings", "++----"},
 	{"GET", "/1.0/warnings/{uuid}", "++----"},
 	{"PUT", "/1.0/warnings/{uuid}", "++----"},
