@@ -18,6 +18,7 @@
 #include "base/thread.h"
 
 #define CONNECTIONS_MAX 4096
+#define REMOTE_MAX 3584 /* of them; the rest is kept for local callers, whatever comes from the network */
 #define CONNECTION_MEMORY (64 * 1024)
 #define STACK_BYTES (256 * 1024)
 
@@ -49,6 +50,7 @@ struct arrival {
 struct http_server {
 	struct MHD_Daemon *daemon;
 	struct http_handlers handlers;
+	_Atomic int remote; /* connections that have a peer */
 	struct mutex lock;
 	struct upgraded *upgraded GUARDED_BY(lock);
 	struct arrival *arrivals GUARDED_BY(lock);
@@ -460,14 +462,18 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context, e
 	const union MHD_ConnectionInfo *info;
 
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		if (*context)
+			s->remote--;
 		http_tls_peer_free(*context);
 		*context = NULL;
 		return;
 	}
 	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
 	*context = info ? arrival_take(s, info->connect_fd) : NULL;
-	if (*context)
-		MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)REMOTE_IDLE_S);
+	if (!*context)
+		return;
+	s->remote++;
+	MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)REMOTE_IDLE_S);
 }
 
 int http_server_add(struct http_server *s, int fd, struct http_tls_peer *peer, struct error *err)
@@ -476,13 +482,11 @@ int http_server_add(struct http_server *s, int fd, struct http_tls_peer *peer, s
 	struct arrival *a = xnew(struct arrival);
 	struct stat st;
 
-	if (fstat(fd, &st) < 0) {
-		int errnum = errno;
-
+	if (s->remote >= REMOTE_MAX || fstat(fd, &st) < 0) {
 		free(a);
 		http_tls_peer_free(peer);
 		fd_close(fd);
-		return error_errno(err, errnum, "Look at a connection of the gate");
+		return error_set(err, 503, "Too many connections");
 	}
 	*a = (struct arrival){.fd = fd, .inode = st.st_ino, .peer = peer};
 	arrival_add(s, a);
