@@ -9,9 +9,11 @@
 
 #include "api/events.h"
 #include "api/operation.h"
+#include "api/token.h"
 #include "api/warnings.h"
 #include "auth/audit.h"
 #include "auth/authorize.h"
+#include "auth/password.h"
 #include "auth/trust.h"
 #include "base/json.h"
 #include "base/jsonw.h"
@@ -32,9 +34,14 @@ struct api {
 	struct events *events;
 	struct operations *operations;
 	struct trust *trust;
-	struct audit *audit;       /* NULL in unit tests alone */
-	struct warnings *warnings; /* the same */
-	struct remote *remote;     /* NULL in unit tests alone */
+	struct tokens *tokens;
+	struct password_guard *password_guard;
+	struct loop_timer *password_timer; /* of trust_password.c; loop's thread */
+	_Atomic int64_t password_unset_ns; /* 0: it stays */
+	struct audit *audit;               /* NULL in unit tests alone */
+	struct warnings *warnings;         /* the same */
+	struct remote *remote;             /* NULL in unit tests alone */
+	struct mutex config_lock; /* one change of the server's configuration at a time; held across sockets and disk */
 	/* GET /1.0 as a trusted client gets it, made anew when the store has changed */
 	struct mutex server_lock;
 	char *certificate_pem GUARDED_BY(server_lock);            /* server.crt */
@@ -92,6 +99,7 @@ struct api_route {
 /* Tables, one per resource file, each ended by a row without path. */
 extern const struct api_route api_server_routes[];
 extern const struct api_route api_operation_routes[];
+extern const struct api_route api_certificate_routes[];
 extern const struct api_route api_instance_routes[];
 extern const struct api_route api_exec_routes[];
 extern const struct api_route api_log_routes[];
@@ -152,6 +160,12 @@ void api_set_certificate(struct api *api, const char *pem, const char *fingerpri
 void api_certificate_fingerprint(struct api *api, char ret[65]);
 /* GET /1.0 would answer something else now for a reason outside the store. */
 void api_server_changed(struct api *api);
+/*
+ * Write to the audit log what the caller may do, before it is done; a failure means that it must not be. The second
+ * form is for what has failed or was refused anyhow: a failure to write is logged.
+ */
+int api_audit(struct api_call *c, const char *event, const char *verdict, const char *detail, struct error *err);
+void api_audit_note(struct api_call *c, const char *event, const char *verdict, const char *detail);
 
 /* "?project=p" for URLs outside the default project, else "". */
 const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch);

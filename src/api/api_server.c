@@ -296,6 +296,9 @@ void api_set_certificate(struct api *api, const char *pem, const char *fingerpri
 	free(api->server_json);
 	api->server_json = NULL;
 	mutex_unlock(&api->server_lock);
+	/* they carry the fingerprint */
+	if (api->tokens)
+		tokens_refresh(api->tokens);
 }
 
 void api_certificate_fingerprint(struct api *api, char ret[65])

@@ -16,9 +16,10 @@
 #define SEGMENTS_MAX 12
 
 const struct api_route *const api_route_tables[] = {
-	api_server_routes,   api_operation_routes, api_instance_routes, api_exec_routes,    api_log_routes,
-	api_image_routes,    api_profile_routes,   api_storage_routes,  api_project_routes, api_resources_routes,
-	api_internal_routes, api_warning_routes,   api_audit_routes,    api_metrics_routes, NULL,
+	api_server_routes,  api_certificate_routes, api_operation_routes, api_instance_routes,
+	api_exec_routes,    api_log_routes,         api_image_routes,     api_profile_routes,
+	api_storage_routes, api_project_routes,     api_resources_routes, api_internal_routes,
+	api_warning_routes, api_audit_routes,       api_metrics_routes,   NULL,
 };
 
 /* The paths that older clients use for instances. */
@@ -280,6 +281,8 @@ static int on_begin(struct http_request *req, void *arg, struct error *err)
 	if (!c->api->ready && (!c->route || c->route->perm != PERM_INTERNAL || !req->peer.local))
 		return error_set(err, 503, "LXD daemon setup in progress");
 	r = check_access(c, err);
+	if (r < 0 && err->status == 403)
+		api_audit_note(c, "request-denied", "denied", NULL);
 	if (r == 0)
 		r = decode_params(c, &s, params, n, err);
 	if (r == 0 && c->route->begin)
@@ -360,6 +363,26 @@ void api_vouch(struct api_call *c)
 {
 	if (c->api->remote && c->req->peer.tls && http_tls_peer_note_trust(c->req->peer.tls))
 		remote_vouch(c->api->remote, c->req->peer.tls);
+}
+
+int api_audit(struct api_call *c, const char *event, const char *verdict, const char *detail, struct error *err)
+{
+	const struct audit_entry entry = {.event = event,
+					  .verdict = verdict,
+					  .id = &c->id,
+					  .method = c->req->method_name,
+					  .path = c->req->path,
+					  .detail = detail};
+
+	return c->api->audit ? audit_write(c->api->audit, &entry, err) : 0;
+}
+
+void api_audit_note(struct api_call *c, const char *event, const char *verdict, const char *detail)
+{
+	auto_error struct error err = ERROR_INIT;
+
+	if (api_audit(c, event, verdict, detail, &err) < 0)
+		log_error("cannot write to the audit log", LOG_STR("event", event), LOG_ERR(&err));
 }
 
 int api_body(struct api_call *c, const struct json **ret, struct error *err)

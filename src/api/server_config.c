@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "api/trust_password.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -63,6 +64,23 @@ static int take_value(const char *key, const struct json *value, void *arg)
 	return 0;
 }
 
+/* The password is forgotten here: what is kept and compared is its hash. */
+static int hash_password(struct sent *s, struct error *err)
+{
+	auto_free char *hash = NULL;
+	const char *plain = strmap_get(&s->config, "core.trust_password");
+	int r;
+
+	if (str_is_empty(plain))
+		return 0;
+	r = password_hash(plain, &hash, err);
+	if (r < 0)
+		return r;
+	explicit_bzero((char *)(uintptr_t)plain, strlen(plain));
+	strmap_set(&s->config, "core.trust_password", hash);
+	return 0;
+}
+
 static int read_body(struct api_call *c, struct sent *s, struct error *err)
 {
 	const struct json *body;
@@ -74,7 +92,9 @@ static int read_body(struct api_call *c, struct sent *s, struct error *err)
 		return error_set(err, 400, "Invalid JSON: the body must be an object");
 	s->err = err;
 	r = json_each(json_get(body, "config"), take_value, s);
-	return r < 0 ? r : config_validate(CONFIG_SCOPE_SERVER, &s->config, err);
+	if (r == 0)
+		r = config_validate(CONFIG_SCOPE_SERVER, &s->config, err);
+	return r < 0 ? r : hash_password(s, err);
 }
 
 /* The configuration that results. */
@@ -166,9 +186,22 @@ static void set_proxies(struct api *api, const struct strmap *config)
 	remote_set_proxies(api->remote, &given);
 }
 
-/* What follows from the configuration and cannot fail. */
-static void take_effect(struct api *api, const struct strmap *old, const struct strmap *now)
+static void password_changed(struct api *api) REQUIRES(api->config_lock)
 {
+	auto_error struct error err = ERROR_INIT;
+
+	/* what is stored stays; without its time noted the password is judged anew at the next start */
+	if (trust_password_configured(api, &err) < 0)
+		log_error("the expiry of the trust password is not armed", LOG_ERR(&err));
+}
+
+/* What follows from the configuration and cannot fail. */
+static void take_effect(struct api *api, const struct strmap *old, const struct strmap *now) REQUIRES(api->config_lock)
+{
+	if (differs(old, now, "core.trust_password") || differs(old, now, "core.trust_password.expiry"))
+		password_changed(api);
+	if (differs(old, now, "core.https_address"))
+		tokens_refresh(api->tokens);
 	if (differs(old, now, "core.https_trusted_proxy"))
 		set_proxies(api, now);
 	if (differs(old, now, "core.trust_ca_certificates"))
@@ -185,8 +218,6 @@ static int commit(struct api_call *c, const struct strmap *old, const struct str
 
 int server_config_change(struct api_call *c, bool replace, struct error *err)
 {
-	/* one change at a time: the listeners and the stored text go together */
-	static struct mutex changing = MUTEX_INIT;
 	CLEANUP(sent_done) struct sent s = {0};
 	auto_strmap struct strmap old = STRMAP_INIT, now = STRMAP_INIT;
 	char etag[65];
@@ -194,7 +225,7 @@ int server_config_change(struct api_call *c, bool replace, struct error *err)
 
 	if (r < 0)
 		return r;
-	mutex_lock(&changing);
+	mutex_lock(&c->api->config_lock);
 	store_config_copy(c->api->store, &old);
 	server_config_etag(&old, etag);
 	r = api_check_etag(c, etag, err);
@@ -213,7 +244,7 @@ int server_config_change(struct api_call *c, bool replace, struct error *err)
 	}
 	if (r == 0)
 		take_effect(c->api, &old, &now);
-	mutex_unlock(&changing);
+	mutex_unlock(&c->api->config_lock);
 	if (r < 0)
 		return r;
 	api_lifecycle(c, "config-updated", "/1.0");
@@ -226,7 +257,10 @@ void server_config_apply_stored(struct api *api)
 	auto_strmap struct strmap config = STRMAP_INIT;
 
 	store_config_copy(api->store, &config);
+	mutex_lock(&api->config_lock);
 	take_effect(api, &STRMAP_INIT, &config);
+	mutex_unlock(&api->config_lock);
 	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++)
 		remote_start_address(api->remote, addresses[i].listener, strmap_get(&config, addresses[i].key));
+	tokens_refresh(api->tokens);
 }

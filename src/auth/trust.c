@@ -183,6 +183,16 @@ void trust_set_pki(struct trust *t, bool on)
 		notify(t);
 }
 
+bool trust_pki_is_on(struct trust *t)
+{
+	bool on;
+
+	mutex_lock(&t->lock);
+	on = t->pki;
+	mutex_unlock(&t->lock);
+	return on;
+}
+
 void trust_set_clock(struct trust *t, int64_t (*fn)(void))
 {
 	t->clock = fn;

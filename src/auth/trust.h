@@ -31,6 +31,7 @@ void trust_free(struct trust *t);
 void trust_set_ca_certificates(struct trust *t, bool on);
 /* There is a server.ca (again, or no longer). Off at first. */
 void trust_set_pki(struct trust *t, bool on);
+bool trust_pki_is_on(struct trust *t);
 /* For tests: @fn gives the seconds since the epoch. */
 void trust_set_clock(struct trust *t, int64_t (*fn)(void));
 

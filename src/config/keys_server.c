@@ -1,5 +1,6 @@
 /* Keys of the server. */
 #include "base/str.h"
+#include "config/expiry.h"
 #include "config/keys_tables.h"
 
 static int check_update_interval(const char *key UNUSED, const char *value, struct error *err)
@@ -28,13 +29,13 @@ const struct config_key config_keys_server[] = {
 	{"core.proxy_https", CONFIG_STRING, NULL, CONFIG_LIVE, NULL, NULL, "Proxy for https addresses"},
 	{"core.proxy_ignore_hosts", CONFIG_STRING, NULL, CONFIG_LIVE, NULL, NULL,
 	 "Hosts that need no proxy, comma separated"},
-	{"core.remote_token_expiry", CONFIG_STRING, "24H", CONFIG_LIVE, NULL, NULL,
+	{"core.remote_token_expiry", CONFIG_STRING, "24H", CONFIG_LIVE, expiry_check, NULL,
 	 "How long a token for adding a certificate is good"},
 	{"core.trust_ca_certificates", CONFIG_BOOL, "false", CONFIG_LIVE, NULL, NULL,
 	 "Whether certificates of the CA are trusted without being in the trust store"},
 	{"core.trust_password", CONFIG_STRING, NULL, CONFIG_LIVE | CONFIG_SECRET, NULL, NULL,
 	 "Password by which clients add themselves to the trust store; unset it when all are added"},
-	{"core.trust_password.expiry", CONFIG_STRING, NULL, CONFIG_LIVE, NULL, NULL,
+	{"core.trust_password.expiry", CONFIG_STRING, NULL, CONFIG_LIVE, expiry_check, NULL,
 	 "How long a trust password stays set; it is unset then"},
 	{"core.shutdown_timeout", CONFIG_UINT32, "5", CONFIG_LIVE, NULL, NULL,
 	 "Minutes to wait for running operations when the server shuts down"},

@@ -245,6 +245,7 @@ static int start(struct daemon *d, struct error *err)
 	api->lxd_dir = d->dir;
 	api->started_ms = time_monotonic_ms();
 	mutex_init(&api->server_lock);
+	mutex_init(&api->config_lock);
 	api->version = LXD_API_VERSION;
 	api->shutdown = on_shutdown_request;
 	api->shutdown_arg = d;
@@ -252,6 +253,10 @@ static int start(struct daemon *d, struct error *err)
 	api->operations = operations_new(api->loop, api->events);
 	log_events = api->events;
 	log_set_sink(log_to_events);
+	api->password_guard = password_guard_new(NULL);
+	r = tokens_new(api, d->db, &api->tokens, err);
+	if (r < 0)
+		return r;
 	spec.store = api->store;
 	spec.images = api->images;
 	spec.loop = api->loop;

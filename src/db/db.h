@@ -217,3 +217,7 @@ int db_warning_insert(struct db *db, struct db_warning *row, struct error *err);
 /* Writes message, severity, status, count and last_seen. */
 int db_warning_update(struct db *db, const struct db_warning *row, struct error *err);
 int db_warning_delete(struct db *db, int64_t id, struct error *err);
+
+/* Since when the trust password with this @digest is set; *@ret_digest is NULL when nothing was ever noted. */
+int db_trust_password_load(struct db *db, char **ret_digest, int64_t *ret_set_ns, struct error *err);
+int db_trust_password_store(struct db *db, const char *digest, int64_t set_ns, struct error *err);

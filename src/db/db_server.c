@@ -91,3 +91,37 @@ int db_config_replace(struct db *db, const struct strmap *config, struct error *
 		r = db_run_locked(db, err, insert_sql, "ss", config->items[i].key, config->items[i].value);
 	return db_end(db, r, err);
 }
+
+struct password_time {
+	char *digest;
+	int64_t set_ns;
+};
+
+static int load_password_time(sqlite3_stmt *s, void *arg, struct error *err UNUSED)
+{
+	struct password_time *t = arg;
+
+	t->digest = db_col_dup(s, 0);
+	t->set_ns = db_col_int(s, 1);
+	return 0;
+}
+
+int db_trust_password_load(struct db *db, char **ret_digest, int64_t *ret_set_ns, struct error *err)
+{
+	struct password_time t = {0};
+	int r = db_select(db, err, "SELECT digest, set_at FROM trust_password WHERE id=1", load_password_time, &t);
+
+	if (r < 0)
+		return r;
+	*ret_digest = t.digest;
+	*ret_set_ns = t.set_ns;
+	return 0;
+}
+
+int db_trust_password_store(struct db *db, const char *digest, int64_t set_ns, struct error *err)
+{
+	static const char sql[] = "INSERT INTO trust_password (id, digest, set_at) VALUES (1,?,?)"
+				  " ON CONFLICT (id) DO UPDATE SET digest=excluded.digest, set_at=excluded.set_at";
+
+	return db_run(db, err, sql, "si", digest, set_ns);
+}

@@ -47,7 +47,10 @@ static const char *const steps[] = {
 	" status TEXT NOT NULL, count INTEGER NOT NULL, first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL,"
 	" UNIQUE (type, project, entity));"
 	"CREATE TABLE audit (id INTEGER PRIMARY KEY CHECK (id = 1), head TEXT NOT NULL, count INTEGER NOT NULL,"
-	" first INTEGER NOT NULL, first_prev TEXT NOT NULL);",
+	" first INTEGER NOT NULL, first_prev TEXT NOT NULL);"
+	/* since when the trust password is what it is: digest is SHA-256 of the stored hash */
+	"CREATE TABLE trust_password (id INTEGER PRIMARY KEY CHECK (id = 1), digest TEXT NOT NULL,"
+	" set_at INTEGER NOT NULL);",
 };
 
 int64_t schema_version(void)
