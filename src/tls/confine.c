@@ -39,17 +39,10 @@ static int fds_close(const struct confine_spec *spec, struct error *err)
  * No process id namespace: only a fork could enter one, and with it no thread could be made. Other processes are out
  * of reach all the same: another user, no capability, and no kill(), ptrace() or the like in the allow list.
  */
-static int namespaces_enter(const struct confine_spec *spec, bool root, bool *ret_mounts, struct error *err)
+static int namespaces_enter(struct error *err)
 {
-	int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-
-	*ret_mounts = true;
-	if (!(spec->flags & CONFINE_KEEP_NETWORK))
-		flags |= CLONE_NEWNET;
-	if (root)
-		return unshare(flags) < 0 ? error_errno(err, errno, "Create namespaces") : 0;
-	/* some systems do not let users have namespaces; the allow list stands without them */
-	*ret_mounts = unshare(flags | CLONE_NEWUSER) == 0;
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+		return error_errno(err, errno, "Create namespaces");
 	return 0;
 }
 
@@ -130,11 +123,8 @@ static int limits_set(const struct confine_spec *spec, struct error *err)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		struct rlimit l = {limits[i].value, limits[i].value}, old;
+		struct rlimit l = {limits[i].value, limits[i].value};
 
-		/* an ordinary user cannot raise what it was given */
-		if (getrlimit((unsigned)limits[i].what, &old) == 0 && geteuid() != 0)
-			l.rlim_cur = l.rlim_max = MIN_OF(old.rlim_max, l.rlim_max);
 		if (setrlimit((unsigned)limits[i].what, &l) < 0)
 			return error_errno(err, errno, "Limit %s", limits[i].name);
 	}
@@ -143,8 +133,8 @@ static int limits_set(const struct confine_spec *spec, struct error *err)
 	return 0;
 }
 
-/* Landlock where the kernel has it: no file may be opened, made or run, whatever the root is. */
-static int landlock_apply(const struct confine_spec *spec, struct error *err)
+/* Landlock where the kernel has it: no file may be opened, made or run. */
+static int landlock_apply(struct error *err)
 {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	struct landlock_ruleset_attr attr = {.handled_access_fs = (1ULL << 13) - 1}; /* all of version 1 */
@@ -152,8 +142,6 @@ static int landlock_apply(const struct confine_spec *spec, struct error *err)
 
 	if (abi < 1)
 		return 0;
-	if (spec->flags & CONFINE_KEEP_ROOT)
-		attr.handled_access_fs &= ~(__u64)(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR);
 	set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (set < 0)
 		return error_errno(err, errno, "Create Landlock rules");
@@ -164,11 +152,10 @@ static int landlock_apply(const struct confine_spec *spec, struct error *err)
 
 int confine_enter(const struct confine_spec *spec, struct error *err)
 {
-	bool root = geteuid() == 0, mounts;
 	pid_t parent = getppid();
 	int r, death_signal = 0;
 
-	if (!root && !(spec->flags & CONFINE_ANY_USER))
+	if (geteuid() != 0)
 		return error_set(err, 500, "Only root can start this program");
 	umask(077);
 	prctl(PR_GET_PDEATHSIG, &death_signal);
@@ -176,12 +163,12 @@ int confine_enter(const struct confine_spec *spec, struct error *err)
 	if (r == 0)
 		r = limits_set(spec, err);
 	if (r == 0)
-		r = namespaces_enter(spec, root, &mounts, err);
-	if (r == 0 && mounts && !(spec->flags & CONFINE_KEEP_ROOT))
+		r = namespaces_enter(err);
+	if (r == 0)
 		r = root_empty(err);
-	if (r == 0 && (root || mounts))
+	if (r == 0)
 		r = bounding_set_empty(err);
-	if (r == 0 && root)
+	if (r == 0)
 		r = user_change(spec, err);
 	if (r == 0)
 		r = caps_empty(err);
@@ -191,6 +178,6 @@ int confine_enter(const struct confine_spec *spec, struct error *err)
 		return r;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
 		return error_errno(err, errno, "Forbid new privileges");
-	r = landlock_apply(spec, err);
+	r = landlock_apply(err);
 	return r < 0 ? r : confine_filter_load(spec, err);
 }

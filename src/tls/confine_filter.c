@@ -1,7 +1,9 @@
 /* The seccomp allow lists: what every confined program needs; what it needs beyond that it names itself. */
+#include <fcntl.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "tls/confine.h"
 
@@ -9,13 +11,16 @@
 #define THREAD_BIT 0x00010000u /* CLONE_THREAD */
 
 static const int common[] = {
-	SCMP_SYS(brk),          SCMP_SYS(clock_gettime),  SCMP_SYS(clock_nanosleep), SCMP_SYS(close),
-	SCMP_SYS(exit),         SCMP_SYS(exit_group),     SCMP_SYS(fstat),           SCMP_SYS(futex),
-	SCMP_SYS(getpid),       SCMP_SYS(getrandom),      SCMP_SYS(gettid),          SCMP_SYS(gettimeofday),
-	SCMP_SYS(lseek),        SCMP_SYS(madvise),        SCMP_SYS(mremap),          SCMP_SYS(munmap),
-	SCMP_SYS(pread64),      SCMP_SYS(read),           SCMP_SYS(readv),           SCMP_SYS(restart_syscall),
-	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),    SCMP_SYS(sched_yield),
-	SCMP_SYS(sigaltstack),  SCMP_SYS(write),          SCMP_SYS(writev),
+	SCMP_SYS(brk),          SCMP_SYS(clock_gettime),  SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(close),        SCMP_SYS(exit),           SCMP_SYS(exit_group),
+	SCMP_SYS(fstat),        SCMP_SYS(futex),          SCMP_SYS(getpid),
+	SCMP_SYS(getrusage),    SCMP_SYS(getrandom),      SCMP_SYS(gettid),
+	SCMP_SYS(gettimeofday), SCMP_SYS(lseek),          SCMP_SYS(madvise),
+	SCMP_SYS(mremap),       SCMP_SYS(munmap),         SCMP_SYS(pread64),
+	SCMP_SYS(read),         SCMP_SYS(readv),          SCMP_SYS(restart_syscall),
+	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(sched_yield),  SCMP_SYS(sigaltstack),    SCMP_SYS(write),
+	SCMP_SYS(writev),
 #ifdef SCMP_SYS_time
 	SCMP_SYS(time),
 #endif
@@ -83,6 +88,18 @@ static int add_signals(scmp_filter_ctx ctx)
 	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 }
 
+static int add_socketpairs(scmp_filter_ctx ctx)
+{
+	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+}
+
+static int add_file_flags(scmp_filter_ctx ctx)
+{
+	int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_GETFL));
+
+	return r < 0 ? r : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_SETFL));
+}
+
 static int add_rules(scmp_filter_ctx ctx, const struct confine_spec *spec)
 {
 	int r = add_all(ctx, SCMP_ACT_ALLOW, common, ARRAY_SIZE(common));
@@ -97,6 +114,10 @@ static int add_rules(scmp_filter_ctx ctx, const struct confine_spec *spec)
 		r = add_signals(ctx);
 	if (r == 0 && spec->threads)
 		r = add_threads(ctx);
+	if (r == 0 && spec->socketpairs)
+		r = add_socketpairs(ctx);
+	if (r == 0 && spec->file_flags)
+		r = add_file_flags(ctx);
 	return r;
 }
 

@@ -1,0 +1,299 @@
+/*
+ * Bytes both ways. Toward the client a record that does not fit waits inside GnuTLS, and lxd's end is not read
+ * meanwhile; toward lxd what does not fit waits in the connection's buffer, at most one record, and the client is not
+ * read meanwhile. Nothing is waited for that cannot come, so no event repeats without work.
+ *
+ * A close_notify becomes shutdown(SHUT_WR) and the other way round. An end without close_notify ends both sides: it
+ * may be an attacker's cut, and a request must not be taken for complete by it.
+ */
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+#include "base/fd.h"
+#include "gate/gate.h"
+
+#define ROUNDS 8       /* records of one connection before the others have their turn */
+#define DRAIN_MS 60000 /* without progress, when lxd has closed */
+#define LINGER_MS 3000
+
+static void note_activity(struct conn *c)
+{
+	atomic_store_explicit(&c->stranger.active_ms, c->worker->now_ms, memory_order_relaxed);
+	if (c->phase == CONN_DRAIN)
+		worker_deadline(c, c->worker->now_ms + DRAIN_MS);
+}
+
+/* lxd's end has closed: nobody reads what the client sends. What lxd has sent is still to be delivered. */
+static void plain_gone(struct conn *c)
+{
+	if (c->phase != CONN_RELAY)
+		return;
+	conn_buffer_drop(c);
+	c->phase = CONN_DRAIN;
+	worker_deadline(c, c->worker->now_ms + DRAIN_MS);
+}
+
+/* What epoll should wait for, by what can be done. */
+static void wait_again(struct conn *c)
+{
+	bool held = c->buffer_len > c->buffer_off; /* lxd has not taken all */
+	uint32_t net = c->tls_blocked ? EPOLLOUT : 0, plain = 0;
+
+	if (c->phase == CONN_DEAD)
+		return;
+	if (c->phase == CONN_LINGER) {
+		conn_wait_net(c, c->tls_blocked ? EPOLLOUT : EPOLLIN);
+		return;
+	}
+	if (!c->tls_eof && !held && c->phase == CONN_RELAY)
+		net |= EPOLLIN;
+	if (!c->plain_eof && !c->tls_blocked)
+		plain |= EPOLLIN;
+	if (held)
+		plain |= EPOLLOUT;
+	/* after its end only lxd's closing is awaited, which comes unasked */
+	if (c->plain_eof && plain == 0 && c->phase == CONN_RELAY)
+		plain = EPOLLERR;
+	conn_wait_net(c, net);
+	conn_wait_plain(c, plain);
+}
+
+static void shut_plain(struct conn *c)
+{
+	if (c->tls_eof && !c->plain_shut && c->buffer_len == c->buffer_off) {
+		c->plain_shut = true;
+		shutdown(c->plain, SHUT_WR);
+	}
+}
+
+/* Give lxd what waits for it; true when nothing waits any more. */
+static bool flush_plain(struct conn *c)
+{
+	while (c->buffer_off < c->buffer_len) {
+		ssize_t n = send(c->plain, c->buffer + c->buffer_off, c->buffer_len - c->buffer_off,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return false;
+		if (n < 0) {
+			plain_gone(c);
+			return true;
+		}
+		c->buffer_off += (size_t)n;
+	}
+	conn_buffer_drop(c);
+	shut_plain(c);
+	return true;
+}
+
+/* Bytes from the client to lxd; what lxd does not take is kept. */
+static void to_plain(struct conn *c, const unsigned char *data, size_t len)
+{
+	ssize_t n = send(c->plain, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		plain_gone(c);
+		return;
+	}
+	if (n < 0)
+		n = 0;
+	if ((size_t)n < len)
+		conn_buffer_add(c, data + n, len - (size_t)n, GATE_BUFFER);
+}
+
+/* True: there may be more. */
+static bool read_net(struct conn *c)
+{
+	struct worker *w = c->worker;
+	ssize_t n = gnutls_record_recv(c->tls, w->in, sizeof(w->in));
+
+	if (n > 0) {
+		note_activity(c);
+		to_plain(c, w->in, (size_t)n);
+		return c->phase == CONN_RELAY && c->buffer_len == c->buffer_off;
+	}
+	if (n == 0) {
+		c->tls_eof = true;
+		shut_plain(c);
+		return false;
+	}
+	if (n == GNUTLS_E_AGAIN)
+		return false;
+	if (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_WARNING_ALERT_RECEIVED)
+		return true;
+	/* an end without close_notify, a reset, a bad record, a wish to negotiate anew: all end it */
+	conn_kill(c);
+	return false;
+}
+
+/* Send a record, or (NULL, 0) what is left of one. True when all of it is gone to the kernel. */
+static bool send_record(struct conn *c, const void *data, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = gnutls_record_send(c->tls, data, len);
+	while (n == GNUTLS_E_INTERRUPTED);
+	if (n == GNUTLS_E_AGAIN) {
+		c->tls_blocked = true;
+		return false;
+	}
+	c->tls_blocked = false;
+	if (n < 0) {
+		conn_kill(c);
+		return false;
+	}
+	note_activity(c);
+	return true;
+}
+
+/* True: there may be more. */
+static bool read_plain(struct conn *c)
+{
+	struct worker *w = c->worker;
+	/* one record's worth: GnuTLS sends no more at once */
+	size_t max = MIN_OF(gnutls_record_get_max_size(c->tls), sizeof(w->out));
+	ssize_t n = recv(c->plain, w->out, max, MSG_DONTWAIT);
+
+	if (n > 0)
+		return send_record(c, w->out, (size_t)n);
+	if (n < 0 && errno == EINTR)
+		return true;
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	/* its end, or a reset: it closed with bytes of ours unread */
+	c->plain_eof = true;
+	if (n < 0)
+		plain_gone(c);
+	return false;
+}
+
+/* Tell the client that nothing more comes. */
+static void say_bye(struct conn *c)
+{
+	int r;
+
+	if (c->bye_sent || c->tls_blocked)
+		return;
+	c->bye_begun = true;
+	do
+		r = gnutls_bye(c->tls, GNUTLS_SHUT_WR);
+	while (r == GNUTLS_E_INTERRUPTED);
+	if (r == GNUTLS_E_AGAIN) {
+		c->tls_blocked = true;
+		return;
+	}
+	c->bye_sent = true;
+	if (r < 0)
+		conn_kill(c);
+}
+
+static void linger(struct conn *c)
+{
+	conn_wait_plain(c, 0);
+	c->plain = fd_close(c->plain);
+	if (c->tls_eof || shutdown(c->net, SHUT_WR) < 0) {
+		conn_kill(c);
+		return;
+	}
+	c->phase = CONN_LINGER;
+	worker_deadline(c, c->worker->now_ms + LINGER_MS);
+}
+
+/* What follows when a side has ended. */
+static void settle(struct conn *c)
+{
+	if (c->phase == CONN_DEAD || !c->plain_eof || c->tls_blocked)
+		return;
+	say_bye(c);
+	if (c->phase == CONN_DEAD || c->tls_blocked)
+		return;
+	/* both have said all, or lxd is gone */
+	if (c->phase == CONN_DRAIN || (c->tls_eof && c->plain_shut))
+		linger(c);
+}
+
+/* The client's last bytes go nowhere; its end is all that counts. */
+static void discard(struct conn *c)
+{
+	struct worker *w = c->worker;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		ssize_t n = recv(c->net, w->in, sizeof(w->in), MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			conn_kill(c);
+			return;
+		}
+	}
+}
+
+static void net_event(struct conn *c, uint32_t events)
+{
+	if (events & EPOLLOUT && c->tls_blocked) {
+		c->tls_blocked = false;
+		/* a goodbye that waits is sent by saying it again, which settle() does */
+		if (!c->bye_begun)
+			send_record(c, NULL, 0);
+	}
+	for (unsigned i = 0; i < ROUNDS && c->phase == CONN_RELAY && !c->tls_eof && c->buffer_len == c->buffer_off &&
+			     events & (EPOLLIN | EPOLLHUP | EPOLLERR);
+	     i++)
+		if (!read_net(c))
+			break;
+	if (c->phase == CONN_DRAIN && events & (EPOLLHUP | EPOLLERR))
+		conn_kill(c);
+}
+
+static void plain_event(struct conn *c, uint32_t events)
+{
+	if (events & EPOLLOUT)
+		flush_plain(c);
+	for (unsigned i = 0; i < ROUNDS && !c->plain_eof && !c->tls_blocked && c->phase != CONN_DEAD; i++)
+		if (!read_plain(c))
+			break;
+	if (events & EPOLLHUP)
+		plain_gone(c);
+}
+
+void relay_event(struct conn *c, bool plain, uint32_t events)
+{
+	if (c->phase == CONN_LINGER) {
+		discard(c);
+		return;
+	}
+	if (plain)
+		plain_event(c, events);
+	else
+		net_event(c, events);
+	settle(c);
+	wait_again(c);
+}
+
+void relay_start(struct conn *c)
+{
+	c->phase = CONN_RELAY;
+	worker_no_deadline(c);
+	flush_plain(c);
+	/* what the client sent behind its request head may already be inside GnuTLS */
+	for (unsigned i = 0; i < ROUNDS && c->phase == CONN_RELAY && c->buffer_len == c->buffer_off; i++)
+		if (gnutls_record_check_pending(c->tls) == 0 || !read_net(c))
+			break;
+	settle(c);
+	wait_again(c);
+}
+
+void relay_finish(struct conn *c)
+{
+	c->plain_eof = true;
+	c->phase = CONN_DRAIN;
+	worker_deadline(c, c->worker->now_ms + LINGER_MS);
+	settle(c);
+	wait_again(c);
+}
