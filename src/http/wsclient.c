@@ -27,6 +27,9 @@ struct wsclient {
 	struct strbuf extra; /* arrived behind the answer's head, not yet seen by wslay */
 	size_t extra_used;
 	bool eof;
+	size_t limit, budget;     /* bytes one turn may read, and of these still to go */
+	void (*close_fn)(void *); /* of adopted sockets; NULL: close the fd */
+	void *close_arg;
 };
 
 static ssize_t recv_cb(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, int flags UNUSED, void *user)
@@ -35,8 +38,14 @@ static ssize_t recv_cb(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
 	size_t left = ws->extra.len - ws->extra_used;
 	ssize_t n;
 
+	if (!ws->budget) {
+		wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
+		return -1;
+	}
+	len = MIN_OF(len, ws->budget);
 	if (left) {
 		n = (ssize_t)MIN_OF(left, len);
+		ws->budget -= (size_t)n;
 		memcpy(buf, ws->extra.data + ws->extra_used, (size_t)n);
 		ws->extra_used += (size_t)n;
 		return n;
@@ -44,8 +53,10 @@ static ssize_t recv_cb(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
 	do {
 		n = recv(ws->fd, buf, len, 0);
 	} while (n < 0 && errno == EINTR);
-	if (n > 0)
+	if (n > 0) {
+		ws->budget -= (size_t)n;
 		return n;
+	}
 	if (n == 0)
 		ws->eof = true;
 	wslay_event_set_error(ctx, n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? WSLAY_ERR_WOULDBLOCK
@@ -142,19 +153,43 @@ static int handshake(const struct http_client *like, const char *path, struct ws
 	return 0;
 }
 
+static const struct wslay_event_callbacks callbacks = {
+	.recv_callback = recv_cb,
+	.send_callback = send_cb,
+	.genmask_callback = mask_cb,
+	.on_msg_recv_callback = message_cb,
+};
+
+struct wsclient *wsclient_adopt(int fd, bool server, const void *extra, size_t extra_len, size_t message_max,
+				wsclient_message_fn fn, void *arg, void (*close_fn)(void *close_arg), void *close_arg)
+{
+	struct wsclient *ws = xnew(struct wsclient);
+	int r;
+
+	ws->fd = fd;
+	ws->fn = fn;
+	ws->arg = arg;
+	ws->limit = SIZE_MAX;
+	ws->close_fn = close_fn;
+	ws->close_arg = close_arg;
+	strbuf_append_len(&ws->extra, extra, extra_len);
+	fd_set_nonblock(fd, true);
+	r = server ? wslay_event_context_server_init(&ws->ctx, &callbacks, ws)
+		   : wslay_event_context_client_init(&ws->ctx, &callbacks, ws);
+	if (r != 0)
+		abort(); /* out of memory */
+	wsclient_limit(ws, SIZE_MAX, message_max);
+	return ws;
+}
+
 int wsclient_open(const struct http_client *like, const char *path, wsclient_message_fn fn, void *arg,
 		  struct wsclient **ret, struct error *err)
 {
-	static const struct wslay_event_callbacks callbacks = {
-		.recv_callback = recv_cb,
-		.send_callback = send_cb,
-		.genmask_callback = mask_cb,
-		.on_msg_recv_callback = message_cb,
-	};
 	auto_wsclient struct wsclient *ws = xnew(struct wsclient);
 	int r;
 
 	ws->fd = -EBADF;
+	ws->limit = SIZE_MAX;
 	ws->fn = fn;
 	ws->arg = arg;
 	r = handshake(like, path, ws, err);
@@ -170,20 +205,25 @@ int wsclient_open(const struct http_client *like, const char *path, wsclient_mes
 	return 0;
 }
 
+static void shut(struct wsclient *ws)
+{
+	if (ws->fd >= 0 && ws->close_fn) {
+		shutdown(ws->fd, SHUT_RDWR);
+		ws->close_fn(ws->close_arg);
+		ws->fd = -EBADF;
+	}
+	ws->fd = fd_close(ws->fd);
+}
+
 void wsclient_free(struct wsclient *ws)
 {
 	if (!ws)
 		return;
 	if (ws->ctx)
 		wslay_event_context_free(ws->ctx);
-	fd_close(ws->fd);
+	shut(ws);
 	strbuf_done(&ws->extra);
 	free(ws);
-}
-
-static void shut(struct wsclient *ws)
-{
-	ws->fd = fd_close(ws->fd);
 }
 
 /* Both sides have said all. */
@@ -212,6 +252,7 @@ void wsclient_process(struct wsclient *ws, short revents)
 {
 	if (ws->fd < 0)
 		return;
+	ws->budget = ws->limit;
 	if ((revents & (POLLIN | POLLHUP | POLLERR)) && wslay_event_recv(ws->ctx) != 0) {
 		shut(ws);
 		return;
@@ -227,6 +268,22 @@ void wsclient_process_extra(struct wsclient *ws)
 {
 	if (ws->extra.len > ws->extra_used)
 		wsclient_process(ws, POLLIN);
+}
+
+void wsclient_limit(struct wsclient *ws, size_t turn_max, size_t message_max)
+{
+	ws->limit = turn_max;
+	wslay_event_config_set_max_recv_msg_length(ws->ctx, message_max);
+}
+
+bool wsclient_has_extra(const struct wsclient *ws)
+{
+	return ws->fd >= 0 && ws->extra.len > ws->extra_used;
+}
+
+bool wsclient_was_closed_by_peer(const struct wsclient *ws)
+{
+	return wslay_event_get_close_received(ws->ctx);
 }
 
 size_t wsclient_queued(const struct wsclient *ws)

@@ -21,6 +21,13 @@ typedef void (*wsclient_message_fn)(struct wsclient *ws, bool text, const void *
  */
 int wsclient_open(const struct http_client *like, const char *path, wsclient_message_fn fn, void *arg,
 		  struct wsclient **ret, struct error *err);
+/*
+ * The same for a socket that is upgraded already, in the role of the client or of the server: @fd is taken, and given
+ * back through @close_fn(@close_arg) if that is not NULL. Bytes @extra arrived with the handshake. A message of more
+ * than @message_max bytes ends the connection.
+ */
+struct wsclient *wsclient_adopt(int fd, bool server, const void *extra, size_t extra_len, size_t message_max,
+				wsclient_message_fn fn, void *arg, void (*close_fn)(void *close_arg), void *close_arg);
 void wsclient_free(struct wsclient *ws);
 DEFINE_CLEANUP(struct wsclient *, wsclient_free)
 #define auto_wsclient CLEANUP(wsclient_freep)
@@ -30,6 +37,15 @@ int wsclient_fd(const struct wsclient *ws);
 short wsclient_events(const struct wsclient *ws);
 /* Handle what poll() reported; messages are delivered from here. After a failure or a close the fd is -1. */
 void wsclient_process(struct wsclient *ws, short revents);
+/*
+ * At most about @turn_max bytes are read by one wsclient_process() (default: all there is); what is left is reported
+ * again by poll(), or by wsclient_has_extra() if it came with the handshake. A message of more than @message_max bytes
+ * ends the connection.
+ */
+void wsclient_limit(struct wsclient *ws, size_t turn_max, size_t message_max);
+bool wsclient_has_extra(const struct wsclient *ws);
+/* Why it is closed: the peer said goodbye, rather than that the connection broke. */
+bool wsclient_was_closed_by_peer(const struct wsclient *ws);
 /* Messages that arrived together with the answer; call once before the first poll(). */
 void wsclient_process_extra(struct wsclient *ws);
 bool wsclient_is_open(const struct wsclient *ws);
