@@ -12,6 +12,7 @@
 #include "base/timeutil.h"
 #include "config/expand.h"
 #include "instance/instance_internal.h"
+#include "storage/received.h"
 
 /* Profiles and configuration that come from the image or the original. */
 static int take_from_source(struct instances *all, const struct instance_create_spec *spec, struct db_instance *row,
@@ -54,6 +55,12 @@ static int take_from_source(struct instances *all, const struct instance_create_
 	return 0;
 }
 
+/* State that an instance has on one server only: id ranges, and whether it ran. */
+static bool belongs_to_other_server(const char *key)
+{
+	return startswith(key, "volatile.idmap.") || startswith(key, "volatile.last_state.");
+}
+
 /* The row as asked for; volatile keys that a new instance has. */
 static int make_row(struct instances *all, const struct instance_create_spec *spec, struct db_instance *row,
 		    struct error *err)
@@ -88,13 +95,18 @@ static int make_row(struct instances *all, const struct instance_create_spec *sp
 	for (size_t k = 0; k < spec->config->len; k++) {
 		const struct strmap_item *it = &spec->config->items[k];
 
+		if (spec->source == INSTANCE_SOURCE_RECEIVE && belongs_to_other_server(it->key))
+			continue;
 		strmap_set(startswith(it->key, "volatile.") ? &row->volatile_ : &row->config, it->key,
 			   *it->value ? it->value : NULL);
 	}
 	for (size_t k = 0; k < spec->devices->len; k++)
 		mapmap_set(&row->devices, spec->devices->items[k].key, &spec->devices->items[k].map);
-	strmap_set(&row->volatile_, "volatile.uuid", uuid);
-	strmap_set(&row->volatile_, "volatile.cloud-init.instance-id", cloud_id);
+	/* one that moves from another server stays who it is */
+	if (spec->source != INSTANCE_SOURCE_RECEIVE || !strmap_get(&row->volatile_, "volatile.uuid"))
+		strmap_set(&row->volatile_, "volatile.uuid", uuid);
+	if (spec->source != INSTANCE_SOURCE_RECEIVE || !strmap_get(&row->volatile_, "volatile.cloud-init.instance-id"))
+		strmap_set(&row->volatile_, "volatile.cloud-init.instance-id", cloud_id);
 	if (!strmap_get(&row->volatile_, "volatile.last_state.idmap"))
 		strmap_set(&row->volatile_, "volatile.last_state.idmap", "[]");
 	strmap_set(&row->volatile_, "volatile.apply_template",
@@ -199,6 +211,46 @@ static int fill_from_copy(struct instances *all, const struct storage_pool *pool
 	return r;
 }
 
+static int note_idmap(struct instance *i, const struct idmap *map, struct error *err)
+{
+	auto_free char *text = idmap_to_json(map);
+	int r;
+
+	/* nobody sees this row yet; the lock is for those who walk the list */
+	mutex_lock(&i->all->lock);
+	strmap_set(&i->row.volatile_, "volatile.last_state.idmap", text);
+	mutex_unlock(&i->all->lock);
+	r = db_instance_set_volatile(i->all->store->db, &i->row, err);
+	return r;
+}
+
+static int fill_from_server(const struct storage_pool *pool, struct instance *i,
+			    const struct instance_create_spec *spec, struct error *err)
+{
+	auto_strmap struct strmap config = STRMAP_INIT;
+	auto_idmap struct idmap map = IDMAP_INIT;
+	auto_close int fd = -EBADF;
+	uint64_t removed = 0;
+	int r = storage_volume_create_empty(pool, i->row.staging, err);
+
+	if (r == 0)
+		r = instance_expanded_config(i, &config, err);
+	if (r < 0)
+		return r;
+	fd = storage_staging_open(pool, i->row.staging, err);
+	if (fd < 0)
+		return fd;
+	r = spec->receive(spec->receive_arg, fd, &map, err);
+	if (r == 0)
+		r = storage_received_check(fd, strmap_get_bool(&config, "security.privileged", false), &removed, err);
+	if (r == 0)
+		r = note_idmap(i, &map, err);
+	if (r == 0 && removed)
+		log_warn("device nodes of a received instance were left out, as it is unprivileged",
+			 LOG_STR("instance", i->row.name), LOG_INT("nodes", removed));
+	return r;
+}
+
 static int fill(struct instances *all, const struct instance_create_spec *spec, struct instance *i, struct error *err)
 {
 	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
@@ -216,6 +268,9 @@ static int fill(struct instances *all, const struct instance_create_spec *spec, 
 		break;
 	case INSTANCE_SOURCE_COPY:
 		r = fill_from_copy(all, &pool, &i->row, spec->original, err);
+		break;
+	case INSTANCE_SOURCE_RECEIVE:
+		r = fill_from_server(&pool, i, spec, err);
 		break;
 	}
 	if (r == 0)
@@ -243,14 +298,22 @@ static void unreserve(struct instances *all, struct instance *i)
 	mutex_unlock(&all->lock);
 }
 
-int instance_create(struct instances *all, const struct instance_create_spec *spec, struct error *err)
+int instance_create_begin(struct instances *all, const struct instance_create_spec *spec, struct instance **ret,
+			  struct error *err)
 {
-	CLEANUP(instance_unrefp) struct instance *i = NULL;
-	int r = reserve(all, spec, &i, err);
+	return reserve(all, spec, ret, err);
+}
 
-	if (r < 0)
-		return r;
-	r = fill(all, spec, i, err);
+void instance_create_abandon(struct instance *i)
+{
+	unreserve(i->all, i);
+}
+
+int instance_create_finish(struct instance *i, const struct instance_create_spec *spec, struct error *err)
+{
+	struct instances *all = i->all;
+	int r = fill(all, spec, i, err);
+
 	if (r == 0)
 		r = db_instance_set_phase(all->store->db, i->row.id, DB_READY, NULL, err);
 	if (r < 0) {
@@ -262,6 +325,51 @@ int instance_create(struct instances *all, const struct instance_create_spec *sp
 	i->row.phase = DB_READY;
 	mutex_unlock(&all->lock);
 	return 0;
+}
+
+int instance_create(struct instances *all, const struct instance_create_spec *spec, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	int r = instance_create_begin(all, spec, &i, err);
+
+	return r < 0 ? r : instance_create_finish(i, spec, err);
+}
+
+static int volume_open(struct instance *i, struct idmap *ret_idmap, struct error *err)
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	auto_free char *volume = instance_lxc_name(i);
+	auto_free char *text = NULL;
+	int r;
+
+	mutex_lock(&i->all->lock);
+	text = xstrdup(strmap_get_or(&i->row.volatile_, "volatile.last_state.idmap", "[]"));
+	mutex_unlock(&i->all->lock);
+	r = idmap_from_json(text, ret_idmap, err);
+	if (r == 0)
+		r = instance_pool_open(i->all, i->row.pool, &pool, err);
+	return r < 0 ? r : storage_volume_open(&pool, STORAGE_VOLUME_CONTAINER, volume, err);
+}
+
+int instance_with_volume(struct instance *i,
+			 int (*fn)(void *arg, int dirfd, const struct idmap *idmap, struct error *err), void *arg,
+			 struct error *err)
+{
+	auto_idmap struct idmap map = IDMAP_INIT;
+	auto_close int fd = -EBADF;
+	int r = 0;
+
+	mutex_lock(&i->busy);
+	if (i->gone)
+		r = error_set(err, 404, "Instance not found");
+	else if (instance_state(i) != CONTAINER_STOPPED)
+		r = error_set(err, 400, "The instance is running: stop it first");
+	if (r == 0) {
+		fd = volume_open(i, &map, err);
+		r = fd < 0 ? fd : fn(arg, fd, &map, err);
+	}
+	mutex_unlock(&i->busy);
+	return r;
 }
 
 static int remove_side_folders(struct instances *all, const char *volume, struct error *err)

@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "base/thread.h"
+#include "config/idmap.h"
 #include "db/store.h"
 #include "image/image.h"
 #include "instance/container.h"
@@ -93,7 +94,12 @@ void instances_metrics(struct instances *all, const char *project, struct metric
 
 /* --- creation and removal (create.c) --- */
 
-enum instance_source { INSTANCE_SOURCE_NONE, INSTANCE_SOURCE_IMAGE, INSTANCE_SOURCE_COPY };
+enum instance_source {
+	INSTANCE_SOURCE_NONE,
+	INSTANCE_SOURCE_IMAGE,
+	INSTANCE_SOURCE_COPY,
+	INSTANCE_SOURCE_RECEIVE, /* from another server */
+};
 
 struct instance_create_spec {
 	const char *project;
@@ -107,10 +113,28 @@ struct instance_create_spec {
 	enum instance_source source;
 	const char *fingerprint;   /* image */
 	struct instance *original; /* copy; borrowed */
+	/* receive: fill the new volume's empty folder @dirfd; *@ret_idmap is how its owners are shifted */
+	int (*receive)(void *arg, int dirfd, struct idmap *ret_idmap, struct error *err);
+	void *receive_arg;
 };
 
 /* Errors: 400 what instance_check() refuses; 409 the name is taken; 404 image gone. Nothing stays after failure. */
 int instance_create(struct instances *all, const struct instance_create_spec *spec, struct error *err);
+/*
+ * The same in two steps, for work that is to begin later: after the first the name and the id range are taken and
+ * nobody sees the instance; then either of the others must follow. @spec is the same each time.
+ */
+int instance_create_begin(struct instances *all, const struct instance_create_spec *spec, struct instance **ret,
+			  struct error *err);
+int instance_create_finish(struct instance *i, const struct instance_create_spec *spec, struct error *err);
+void instance_create_abandon(struct instance *i);
+/*
+ * Work on the volume of a stopped instance, which nothing else may use meanwhile: @fn gets its folder, and how its
+ * owners are shifted. Errors: 404, 400 when it is running, and those of @fn.
+ */
+int instance_with_volume(struct instance *i,
+			 int (*fn)(void *arg, int dirfd, const struct idmap *idmap, struct error *err), void *arg,
+			 struct error *err);
 /* Errors: 400 `Instance is running`, `Container is protected`. */
 int instance_delete(struct instance *i, struct error *err);
 /* Errors: 400 running; 409 the name is taken. @name is checked. */

@@ -141,7 +141,7 @@ static const int allowed[] = {
 	SCMP_SYS(utimes),
 };
 
-#define NEW_NAMESPACES                                                                                            \
+#define NEW_NAMESPACES \
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 
 static int add_rules(scmp_filter_ctx ctx)

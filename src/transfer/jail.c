@@ -192,8 +192,9 @@ static int limits_set(struct error *err)
 		rlim_t value;
 		const char *name;
 	} limits[] = {
-		{RLIMIT_AS, MEMORY_MAX, "memory"},   {RLIMIT_NOFILE, 64, "open files"},   {RLIMIT_CORE, 0, "core file"},
-		{RLIMIT_MEMLOCK, 0, "locked memory"}, {RLIMIT_MSGQUEUE, 0, "message queues"},
+		{RLIMIT_AS, MEMORY_MAX, "memory"},      {RLIMIT_NOFILE, 64, "open files"},
+		{RLIMIT_CORE, 0, "core file"},          {RLIMIT_MEMLOCK, 0, "locked memory"},
+		{RLIMIT_MSGQUEUE, 0, "message queues"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
@@ -206,10 +207,10 @@ static int limits_set(struct error *err)
 }
 
 #define LANDLOCK_READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define LANDLOCK_V1                                                                                           \
-	(LANDLOCK_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |                      \
-	 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |        \
-	 LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |          \
+#define LANDLOCK_V1                                                                                    \
+	(LANDLOCK_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |               \
+	 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | \
+	 LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |   \
 	 LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
 /* Newer than the oldest header we build with. */
 #define LANDLOCK_REFER (1ULL << 13)
