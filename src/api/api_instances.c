@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/migrate.h"
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/str.h"
 #include "config/filter.h"
 #include "config/names.h"
+#include "migration/migration.h"
 
 /* --- reading --- */
 
@@ -109,6 +111,9 @@ struct job {
 	char *fingerprint;
 	struct instance *original;
 	char *new_name;
+	/* from or to another server */
+	struct migration_session *migration;
+	struct instance *begun; /* created as far as its name is taken */
 	/* state */
 	const struct action *action;
 	bool force;
@@ -130,6 +135,10 @@ static void job_free(void *arg)
 	strv_done(&j->profiles);
 	free(j->fingerprint);
 	free(j->new_name);
+	migration_session_unref(j->migration);
+	if (j->begun)
+		instance_create_abandon(j->begun);
+	instance_unref(j->begun);
 	free(j);
 }
 
@@ -152,6 +161,31 @@ static void job_event(struct job *j, const char *name, const char *action)
 	api_lifecycle_as(j->api, j->project, &j->id, action, url);
 }
 
+static int connect_migration(struct operation *op UNUSED, void *arg, const char *secret, const struct http_request *req,
+			     struct http_response *resp, struct error *err)
+{
+	struct job *j = arg;
+
+	return migration_session_connect(j->migration, secret, req, resp, err);
+}
+
+static void cancel_migration(struct operation *op UNUSED, void *arg)
+{
+	struct job *j = arg;
+
+	migration_session_cancel(j->migration);
+}
+
+/* What an operation that works with another server is besides. */
+static void describe_migration(struct job *j, struct operation_spec *spec)
+{
+	spec->cancel = cancel_migration;
+	if (!migration_session_is_waiting(j->migration))
+		return;
+	spec->class = OPERATION_WEBSOCKET;
+	spec->connect = connect_migration;
+}
+
 /* Answer with an operation that runs @run on the job. State changes name the instance only, others the container too.
  */
 static void start_job(struct api_call *c, struct job *j, const char *description,
@@ -159,10 +193,15 @@ static void start_job(struct api_call *c, struct job *j, const char *description
 {
 	struct operation_spec spec = {
 		.description = description, .project = c->project, .run = run, .arg_free = job_free, .arg = j};
-	struct operation *op = api_operation_new(c, &spec);
 	auto_free char *url = xasprintf("/1.0/instances/%s", j->name);
 	auto_free char *alias = xasprintf("/1.0/containers/%s", j->name);
+	struct operation *op;
 
+	if (j->migration)
+		describe_migration(j, &spec);
+	op = api_operation_new(c, &spec);
+	if (j->migration && migration_session_is_waiting(j->migration))
+		migration_session_publish(j->migration, op);
 	operation_add_resource(op, "instances", url);
 	if (!j->action)
 		operation_add_resource(op, "containers", alias);
@@ -214,9 +253,11 @@ struct source_body {
 	char *server;
 	char *source;
 	char *project;
+	char *mode;
 	bool live;
 	bool refresh;
 	struct strmap properties;
+	const struct json *json; /* of which this is a part */
 };
 
 static const struct json_field source_fields[] = {
@@ -226,6 +267,7 @@ static const struct json_field source_fields[] = {
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, server, "server", 0),
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, source, "source", 0),
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, project, "project", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, mode, "mode", 0),
 	JSON_FIELD(JSON_FIELD_BOOL, struct source_body, live, "live", 0),
 	JSON_FIELD(JSON_FIELD_BOOL, struct source_body, refresh, "refresh", 0),
 	JSON_FIELD(JSON_FIELD_STRMAP, struct source_body, properties, "properties", 0),
@@ -307,10 +349,22 @@ static int source_none(struct api_call *c UNUSED, const struct source_body *src 
 	return 0;
 }
 
-static int source_later(struct api_call *c UNUSED, const struct source_body *src, struct job *j UNUSED,
-			struct error *err)
+/* From another server: we connect to it (pull), or it, or a client between the two, to us (push). */
+static int source_migration(struct api_call *c UNUSED, const struct source_body *src, struct job *j, struct error *err)
 {
-	return error_set(err, 400, "Instance source type \"%s\" is not supported by this server yet", src->type);
+	const char *mode = src->mode ? src->mode : "";
+
+	j->source = INSTANCE_SOURCE_RECEIVE;
+	if (src->live)
+		return error_set(err, 400, "Live migration is not supported by this server: stop the instance first");
+	if (src->refresh)
+		return error_set(err, 400, "Refreshing copies are not supported by this server yet");
+	if (streq(mode, "pull"))
+		return migration_session_new_dial(src->json, &j->migration, err);
+	if (!streq(mode, "push"))
+		return error_set(err, 501, "Mode \"%s\" not implemented", mode);
+	j->migration = migration_session_new();
+	return 0;
 }
 
 static const struct {
@@ -320,12 +374,12 @@ static const struct {
 	{"image", source_image},
 	{"copy", source_copy},
 	{"none", source_none},
-	{"migration", source_later},
+	{"migration", source_migration},
 };
 
 static int decode_source(struct api_call *c, const struct json *j, struct job *job, struct error *err)
 {
-	CLEANUP(source_done) struct source_body src = {0};
+	CLEANUP(source_done) struct source_body src = {.json = j};
 	int r = j ? json_decode(j, "source", source_fields, &src, NULL, err) : 0;
 
 	if (r < 0)
@@ -336,10 +390,10 @@ static int decode_source(struct api_call *c, const struct json *j, struct job *j
 	return error_set(err, 400, "Unknown source type %s", src.type ? src.type : "");
 }
 
-static int create_run(struct operation *op UNUSED, void *arg, struct error *err)
+/* What a create spec takes from the job, which must stay as it is meanwhile. */
+static struct instance_create_spec create_spec(const struct job *j)
 {
-	struct job *j = arg;
-	struct instance_create_spec spec = {
+	return (struct instance_create_spec){
 		.project = j->project,
 		.name = j->name,
 		.architecture = j->architecture,
@@ -352,10 +406,68 @@ static int create_run(struct operation *op UNUSED, void *arg, struct error *err)
 		.fingerprint = j->fingerprint,
 		.original = j->original,
 	};
+}
+
+static int create_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	struct job *j = arg;
+	struct instance_create_spec spec = create_spec(j);
 	int r = instance_create(j->api->instances, &spec, err);
 
 	if (r == 0)
 		job_event(j, j->name, "instance-created");
+	return r;
+}
+
+/* What the callbacks of a migration need. */
+struct moving {
+	struct migration_link *link;
+	struct migration_progress progress;
+	bool told; /* the other server knows how it ended */
+};
+
+static int receive_volume(void *arg, const struct instance_volume *volume, struct idmap *ret_idmap, struct error *err)
+{
+	struct moving *m = arg;
+	struct migration_sink sink = {.dirfd = volume->dirfd,
+				      .compress = volume->compress,
+				      .progress = migration_progress_note,
+				      .progress_arg = &m->progress};
+
+	return migration_receive(m->link, &sink, ret_idmap, err);
+}
+
+/* The name has been taken when the request was answered; the other server hears of the end when it is durable. */
+static int receive_run(struct operation *op, void *arg, struct error *err)
+{
+	struct job *j = arg;
+	struct instance_create_spec spec = create_spec(j);
+	CLEANUP(migration_link_freep) struct migration_link *link = NULL;
+	struct moving m = {.progress = {.op = op, .name = j->name}};
+	CLEANUP(instance_unrefp) struct instance *begun = TAKE_PTR(j->begun);
+	int r = migration_session_link(j->migration, &link, err);
+
+	if (r < 0) {
+		instance_create_abandon(begun);
+		return r;
+	}
+	m.link = link;
+	spec.receive = receive_volume;
+	spec.receive_arg = &m;
+	r = instance_create_finish(begun, &spec, err);
+	migration_answer(link, r < 0 ? error_msg(err) : NULL);
+	if (r == 0)
+		job_event(j, j->name, "instance-created");
+	return r;
+}
+
+static int start_receive(struct api_call *c, struct job *j, struct error *err)
+{
+	struct instance_create_spec spec = create_spec(j);
+	int r = instance_create_begin(c->api->instances, &spec, &j->begun, err);
+
+	if (r == 0)
+		start_job(c, j, "Creating instance", receive_run);
 	return r;
 }
 
@@ -401,12 +513,13 @@ static int post_instance(struct api_call *c, struct error *err)
 	strv_copy(&j->profiles, &body.profiles);
 	j->has_profiles = given & (1u << POST_PROFILES);
 	r = decode_source(c, body.source, j, err);
-	if (r < 0) {
+	if (r == 0 && j->migration)
+		r = start_receive(c, j, err);
+	else if (r == 0)
+		start_job(c, j, "Creating instance", create_run);
+	if (r < 0)
 		job_free(j);
-		return r;
-	}
-	start_job(c, j, "Creating instance", create_run);
-	return 0;
+	return r;
 }
 
 /* --- update, rename, delete --- */
@@ -541,11 +654,44 @@ static int rename_run(struct operation *op UNUSED, void *arg, struct error *err)
 	return r;
 }
 
+/* --- to another server --- */
+
+static int send_volume(void *arg, const struct instance_volume *volume, struct error *err)
+{
+	struct moving *m = arg;
+	struct migration_source source = {.dirfd = volume->dirfd,
+					  .idmap = volume->idmap,
+					  .compress = volume->compress,
+					  .progress = migration_progress_note,
+					  .progress_arg = &m->progress};
+
+	m->told = true;
+	return migration_send(m->link, &source, err);
+}
+
+static int send_run(struct operation *op, void *arg, struct error *err)
+{
+	struct job *j = arg;
+	CLEANUP(migration_link_freep) struct migration_link *link = NULL;
+	struct moving m = {.progress = {.op = op, .name = j->name}};
+	int r = migration_session_link(j->migration, &link, err);
+
+	if (r < 0)
+		return r;
+	m.link = link;
+	r = instance_with_volume(j->instance, send_volume, &m, err);
+	if (r < 0 && !m.told)
+		migration_answer(link, error_msg(err));
+	return r;
+}
+
 struct rename_body {
 	char *name;
 	char *pool;
 	char *project;
 	bool migration;
+	bool live;
+	const struct json *target;
 };
 
 static const struct json_field rename_fields[] = {
@@ -553,6 +699,8 @@ static const struct json_field rename_fields[] = {
 	JSON_FIELD(JSON_FIELD_STRING, struct rename_body, pool, "pool", 0),
 	JSON_FIELD(JSON_FIELD_STRING, struct rename_body, project, "project", 0),
 	JSON_FIELD(JSON_FIELD_BOOL, struct rename_body, migration, "migration", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct rename_body, live, "live", 0),
+	JSON_FIELD(JSON_FIELD_RAW, struct rename_body, target, "target", 0),
 	JSON_FIELD_END,
 };
 
@@ -561,7 +709,30 @@ static void rename_done(struct rename_body *b)
 	json_decode_done(rename_fields, b);
 }
 
-static int rename_instance(struct api_call *c, struct error *err)
+/* A client asks for live where it can be had: of an instance that does not run there is nothing live to move. */
+static int migrate_instance(struct api_call *c, const struct rename_body *body, struct instance *i, struct error *err)
+{
+	struct job *j;
+	int r = 0;
+
+	if (instance_state(i) != CONTAINER_STOPPED)
+		return error_set(err, 400,
+				 body->live ? "Live migration is not supported by this server: stop the instance first"
+					    : "Only stopped instances can be migrated by this server: stop it first");
+	j = job_new(c, c->params[0], i);
+	if (json_kind(body->target) == JSON_OBJECT)
+		r = migration_session_new_dial(body->target, &j->migration, err);
+	else
+		j->migration = migration_session_new();
+	if (r < 0) {
+		job_free(j);
+		return r;
+	}
+	start_job(c, j, "Migrating instance", send_run);
+	return 0;
+}
+
+static int post_to_instance(struct api_call *c, struct error *err)
 {
 	CLEANUP(instance_unrefp) struct instance *i = NULL;
 	CLEANUP(instance_unrefp) struct instance *other = NULL;
@@ -572,10 +743,11 @@ static int rename_instance(struct api_call *c, struct error *err)
 
 	if (r == 0)
 		r = api_decode(c, rename_fields, &body, NULL, err);
-	if (r == 0 && (body.migration || !str_is_empty(body.pool) || !str_is_empty(body.project)))
+	if (r == 0 && (!str_is_empty(body.pool) || !str_is_empty(body.project)))
 		r = error_set(err, 400,
-			      "Moving instances to another pool, project or server is not supported by this "
-			      "server yet");
+			      "Moving instances to another pool or project is not supported by this server yet");
+	if (r == 0 && body.migration)
+		return migrate_instance(c, &body, i, err);
 	if (r == 0)
 		r = name_check_instance(body.name ? body.name : "", err);
 	if (r == 0 && instance_find(c->api->instances, c->project, body.name, &other, &absent) == 0)
@@ -836,7 +1008,7 @@ const struct api_route api_instance_routes[] = {
 	 .perm = PERM_INSTANCE_EDIT,
 	 .handler = post_instance,
 	 .body = post_fields,
-	 .doc = "Create an instance from an image, as a copy, or empty"},
+	 .doc = "Create an instance from an image, as a copy, from another server, or empty"},
 	{.path = "/1.0/instances",
 	 .method = HTTP_PUT,
 	 .perm = PERM_INSTANCE_USE,
@@ -863,9 +1035,9 @@ const struct api_route api_instance_routes[] = {
 	{.path = "/1.0/instances/{name}",
 	 .method = HTTP_POST,
 	 .perm = PERM_INSTANCE_EDIT,
-	 .handler = rename_instance,
+	 .handler = post_to_instance,
 	 .body = rename_fields,
-	 .doc = "Rename an instance"},
+	 .doc = "Rename an instance, or send it to another server"},
 	{.path = "/1.0/instances/{name}",
 	 .method = HTTP_DELETE,
 	 .perm = PERM_INSTANCE_EDIT,

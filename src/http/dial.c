@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "base/alloc.h"
+#include "base/crypto.h"
 #include "base/fd.h"
 #include "base/process.h"
 #include "base/str.h"
@@ -134,6 +135,22 @@ int dial_target_parse(const char *url, unsigned default_port, struct dial_target
 	ret->port = (unsigned)number;
 	if (ret_path)
 		*ret_path = xstrdup(rest + len);
+	return 0;
+}
+
+int dial_pem_fingerprint(const char *pem, char ret[65], struct error *err)
+{
+	static const char begin[] = "-----BEGIN CERTIFICATE-----", end[] = "-----END CERTIFICATE-----";
+	const char *from = strstr(pem, begin);
+	const char *to = from ? strstr(from, end) : NULL;
+	auto_strbuf struct strbuf der = STRBUF_INIT;
+	auto_free char *text = NULL;
+
+	if (to)
+		text = xstrndup(from + strlen(begin), (size_t)(to - from) - strlen(begin));
+	if (!text || base64_decode(text, &der) < 0 || !der.len)
+		return error_set(err, 400, "The certificate is not in PEM form");
+	sha256_hex(der.data, der.len, ret);
 	return 0;
 }
 

@@ -61,6 +61,8 @@ void dial_target_done(struct dial_target *t);
 /* Splits "https://host[:port][/...]" (default port @default_port); *@ret_path gets what follows, "" or "/...". 400. */
 int dial_target_parse(const char *url, unsigned default_port, struct dial_target *ret, char **ret_path,
 		      struct error *err);
+/* The pin for a certificate: SHA-256 of what the first block of @pem holds, which nobody here looks into. 400. */
+int dial_pem_fingerprint(const char *pem, char ret[65], struct error *err);
 /* A deep copy; @dst must be empty. */
 void dial_target_copy(struct dial_target *dst, const struct dial_target *src);
 /* "host:port" with brackets where they are needed; the caller frees. */

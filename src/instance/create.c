@@ -224,11 +224,17 @@ static int note_idmap(struct instance *i, const struct idmap *map, struct error 
 	return r;
 }
 
+static bool is_compressed(const struct storage_pool *pool)
+{
+	return strmap_get_bool(&pool->config, "rsync.compression", true);
+}
+
 static int fill_from_server(const struct storage_pool *pool, struct instance *i,
 			    const struct instance_create_spec *spec, struct error *err)
 {
 	auto_strmap struct strmap config = STRMAP_INIT;
 	auto_idmap struct idmap map = IDMAP_INIT;
+	struct instance_volume volume = {.idmap = &map, .compress = is_compressed(pool)};
 	auto_close int fd = -EBADF;
 	uint64_t removed = 0;
 	int r = storage_volume_create_empty(pool, i->row.staging, err);
@@ -240,7 +246,8 @@ static int fill_from_server(const struct storage_pool *pool, struct instance *i,
 	fd = storage_staging_open(pool, i->row.staging, err);
 	if (fd < 0)
 		return fd;
-	r = spec->receive(spec->receive_arg, fd, &map, err);
+	volume.dirfd = fd;
+	r = spec->receive(spec->receive_arg, &volume, &map, err);
 	if (r == 0)
 		r = storage_received_check(fd, strmap_get_bool(&config, "security.privileged", false), &removed, err);
 	if (r == 0)
@@ -335,39 +342,47 @@ int instance_create(struct instances *all, const struct instance_create_spec *sp
 	return r < 0 ? r : instance_create_finish(i, spec, err);
 }
 
-static int volume_open(struct instance *i, struct idmap *ret_idmap, struct error *err)
+static int with_volume_busy(struct instance *i,
+			    int (*fn)(void *arg, const struct instance_volume *volume, struct error *err), void *arg,
+			    struct error *err)
 {
 	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	auto_free char *volume = instance_lxc_name(i);
+	auto_free char *name = instance_lxc_name(i);
+	auto_idmap struct idmap map = IDMAP_INIT;
+	struct instance_volume volume = {.idmap = &map};
 	auto_free char *text = NULL;
+	auto_close int fd = -EBADF;
 	int r;
 
 	mutex_lock(&i->all->lock);
 	text = xstrdup(strmap_get_or(&i->row.volatile_, "volatile.last_state.idmap", "[]"));
 	mutex_unlock(&i->all->lock);
-	r = idmap_from_json(text, ret_idmap, err);
+	r = idmap_from_json(text, &map, err);
 	if (r == 0)
 		r = instance_pool_open(i->all, i->row.pool, &pool, err);
-	return r < 0 ? r : storage_volume_open(&pool, STORAGE_VOLUME_CONTAINER, volume, err);
+	if (r < 0)
+		return r;
+	fd = storage_volume_open(&pool, STORAGE_VOLUME_CONTAINER, name, err);
+	if (fd < 0)
+		return fd;
+	volume.dirfd = fd;
+	volume.compress = is_compressed(&pool);
+	return fn(arg, &volume, err);
 }
 
 int instance_with_volume(struct instance *i,
-			 int (*fn)(void *arg, int dirfd, const struct idmap *idmap, struct error *err), void *arg,
+			 int (*fn)(void *arg, const struct instance_volume *volume, struct error *err), void *arg,
 			 struct error *err)
 {
-	auto_idmap struct idmap map = IDMAP_INIT;
-	auto_close int fd = -EBADF;
-	int r = 0;
+	int r;
 
 	mutex_lock(&i->busy);
 	if (i->gone)
 		r = error_set(err, 404, "Instance not found");
 	else if (instance_state(i) != CONTAINER_STOPPED)
 		r = error_set(err, 400, "The instance is running: stop it first");
-	if (r == 0) {
-		fd = volume_open(i, &map, err);
-		r = fd < 0 ? fd : fn(arg, fd, &map, err);
-	}
+	else
+		r = with_volume_busy(i, fn, arg, err);
 	mutex_unlock(&i->busy);
 	return r;
 }

@@ -101,6 +101,13 @@ enum instance_source {
 	INSTANCE_SOURCE_RECEIVE, /* from another server */
 };
 
+/* An instance's volume for those who send or fill it. */
+struct instance_volume {
+	int dirfd;                 /* rootfs/, templates/, metadata.yaml */
+	const struct idmap *idmap; /* by which its owners are shifted on disk; empty: not at all */
+	bool compress;             /* on the way to or from other servers (rsync.compression) */
+};
+
 struct instance_create_spec {
 	const char *project;
 	const char *name;         /* checked */
@@ -113,8 +120,8 @@ struct instance_create_spec {
 	enum instance_source source;
 	const char *fingerprint;   /* image */
 	struct instance *original; /* copy; borrowed */
-	/* receive: fill the new volume's empty folder @dirfd; *@ret_idmap is how its owners are shifted */
-	int (*receive)(void *arg, int dirfd, struct idmap *ret_idmap, struct error *err);
+	/* receive: fill the new volume, whose folder is empty; *@ret_idmap is how its owners are shifted */
+	int (*receive)(void *arg, const struct instance_volume *volume, struct idmap *ret_idmap, struct error *err);
 	void *receive_arg;
 };
 
@@ -129,11 +136,11 @@ int instance_create_begin(struct instances *all, const struct instance_create_sp
 int instance_create_finish(struct instance *i, const struct instance_create_spec *spec, struct error *err);
 void instance_create_abandon(struct instance *i);
 /*
- * Work on the volume of a stopped instance, which nothing else may use meanwhile: @fn gets its folder, and how its
- * owners are shifted. Errors: 404, 400 when it is running, and those of @fn.
+ * Work on the volume of a stopped instance, which nothing else may use meanwhile. Errors: 404, 400 when it is running,
+ * and those of @fn.
  */
 int instance_with_volume(struct instance *i,
-			 int (*fn)(void *arg, int dirfd, const struct idmap *idmap, struct error *err), void *arg,
+			 int (*fn)(void *arg, const struct instance_volume *volume, struct error *err), void *arg,
 			 struct error *err);
 /* Errors: 400 `Instance is running`, `Container is protected`. */
 int instance_delete(struct instance *i, struct error *err);

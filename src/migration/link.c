@@ -47,7 +47,17 @@ void migration_link_attach(struct migration_link *l, enum migration_socket which
 {
 	l->ws[which] = wsclient_adopt(fd, server, extra, extra_len, MIGRATION_MESSAGE_MAX,
 				      which == MIGRATION_CONTROL ? on_control : on_fs, l, close_fn, close_arg);
-	wsclient_limit(l->ws[which], READ_MAX);
+	wsclient_limit(l->ws[which], READ_MAX, MIGRATION_MESSAGE_MAX);
+}
+
+int migration_link_dial(struct migration_link *l, enum migration_socket which, const struct http_client *like,
+			const char *path, struct error *err)
+{
+	int r = wsclient_open(like, path, which == MIGRATION_CONTROL ? on_control : on_fs, l, &l->ws[which], err);
+
+	if (r == 0)
+		wsclient_limit(l->ws[which], READ_MAX, MIGRATION_MESSAGE_MAX);
+	return r;
 }
 
 bool migration_link_is_complete(const struct migration_link *l)

@@ -13,6 +13,7 @@
 
 enum migration_socket { MIGRATION_CONTROL, MIGRATION_FS, MIGRATION_SOCKETS };
 
+struct http_client;
 struct migration_link;
 
 /* @cancel_fd, borrowed, becomes readable when all shall end. */
@@ -27,6 +28,9 @@ DEFINE_CLEANUP(struct migration_link *, migration_link_free)
  */
 void migration_link_attach(struct migration_link *l, enum migration_socket which, int fd, bool server,
 			   const void *extra, size_t extra_len, void (*close_fn)(void *close_arg), void *close_arg);
+/* Connect to GET @path of the server that @like leads to. Errors as wsclient_open(). */
+int migration_link_dial(struct migration_link *l, enum migration_socket which, const struct http_client *like,
+			const char *path, struct error *err);
 bool migration_link_is_complete(const struct migration_link *l);
 /* Send a control message. */
 void migration_link_send(struct migration_link *l, const struct strbuf *message);

@@ -7,8 +7,8 @@
 #include "http/wsclient.h"
 #include "migration/link.h"
 
-#define LINK_INBOX 8                    /* control messages that wait: a peer has two to say */
-#define LINK_HIGH_WATER (1024 * 1024)   /* bytes that wait on one side before the other is read on */
+#define LINK_INBOX 8                  /* control messages that wait: a peer has two to say */
+#define LINK_HIGH_WATER (1024 * 1024) /* bytes that wait on one side before the other is read on */
 
 struct migration_link {
 	int cancel_fd;

@@ -25,13 +25,13 @@ enum migration_features {
 };
 
 struct migration_header {
-	bool rsync;             /* the way of transfer; else one that only some storage drivers know */
-	bool running;           /* the source is a running instance: live, or copied in two stages */
-	bool refresh;           /* an existing instance is to be brought up to date */
-	bool index;             /* a description of the volume comes before it */
-	unsigned features;      /* enum migration_features */
-	struct idmap idmap;     /* by which the files' owners are shifted; empty: not at all */
-	struct strv snapshots;  /* names */
+	bool rsync;            /* the way of transfer; else one that only some storage drivers know */
+	bool running;          /* the source is a running instance: live, or copied in two stages */
+	bool refresh;          /* an existing instance is to be brought up to date */
+	bool index;            /* a description of the volume comes before it */
+	unsigned features;     /* enum migration_features */
+	struct idmap idmap;    /* by which the files' owners are shifted; empty: not at all */
+	struct strv snapshots; /* names */
 };
 
 #define MIGRATION_HEADER_INIT ((struct migration_header){0})

@@ -102,11 +102,14 @@ int migration_send(struct migration_link *l, const struct migration_source *s, s
 static int sink_offer_check(const struct migration_header *offer, struct error *err)
 {
 	if (offer->running)
-		return error_set(err, 400, "The source instance is running: stop it first, this server receives stopped "
-					   "instances only");
+		return error_set(err, 400,
+				 "The source instance is running: stop it first, this server receives stopped "
+				 "instances only");
 	if (offer->snapshots.len)
-		return error_set(err, 400, "The source instance has %zu snapshots, which this server cannot receive yet: "
-					   "copy it with --instance-only", offer->snapshots.len);
+		return error_set(err, 400,
+				 "The source instance has %zu snapshots, which this server cannot receive yet: "
+				 "copy it with --instance-only",
+				 offer->snapshots.len);
 	return 0;
 }
 

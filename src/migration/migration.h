@@ -10,8 +10,8 @@
 #include "migration/transfer.h"
 
 struct migration_source {
-	int dirfd;                  /* the volume: rootfs/, templates/, metadata.yaml; borrowed */
-	const struct idmap *idmap;  /* by which its owners are shifted on disk; empty: not at all */
+	int dirfd;                 /* the volume: rootfs/, templates/, metadata.yaml; borrowed */
+	const struct idmap *idmap; /* by which its owners are shifted on disk; empty: not at all */
 	bool compress;
 	migration_progress_fn progress; /* may be NULL */
 	void *progress_arg;

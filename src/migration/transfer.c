@@ -187,8 +187,7 @@ static int check_progress(struct pump *p, struct error *err)
 	if (now - p->tick_at < TICK_MS)
 		return 0;
 	if (p->t->progress)
-		p->t->progress(p->t->progress_arg, done,
-			       (done - p->tick_done) * 1000 / (uint64_t)(now - p->tick_at));
+		p->t->progress(p->t->progress_arg, done, (done - p->tick_done) * 1000 / (uint64_t)(now - p->tick_at));
 	p->tick_at = now;
 	p->tick_done = done;
 	return 0;
@@ -279,8 +278,8 @@ static int finish(struct pump *p, struct error *err)
 
 int migration_transfer(struct migration_link *l, const struct migration_transfer *t, struct error *err)
 {
-	CLEANUP(pump_done) struct pump p = {
-		.link = l, .t = t, .pidfd = -EBADF, .to = -EBADF, .from = -EBADF, .err_fd = -EBADF};
+	CLEANUP(pump_done)
+	struct pump p = {.link = l, .t = t, .pidfd = -EBADF, .to = -EBADF, .from = -EBADF, .err_fd = -EBADF};
 	int r = pump_start(&p, err);
 
 	p.seen_at = p.tick_at = time_monotonic_ms();

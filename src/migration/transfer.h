@@ -12,8 +12,8 @@ typedef void (*migration_progress_fn)(void *arg, uint64_t bytes, uint64_t per_se
 
 struct migration_transfer {
 	bool sending;
-	unsigned features; /* enum migration_features, agreed */
-	int dirfd;         /* the tree, borrowed */
+	unsigned features;              /* enum migration_features, agreed */
+	int dirfd;                      /* the tree, borrowed */
 	migration_progress_fn progress; /* may be NULL */
 	void *progress_arg;
 };
