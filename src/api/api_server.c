@@ -37,6 +37,8 @@ static const char *const extensions[] = {
 	"container_only_migration",
 	"container_protection_delete",
 	"container_protection_shift",
+	"container_push",
+	"container_push_target",
 	"container_raw_mount",
 	"container_stateless_copy",
 	"container_stop_priority",

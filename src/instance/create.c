@@ -61,12 +61,24 @@ static bool belongs_to_other_server(const char *key)
 	return startswith(key, "volatile.idmap.") || startswith(key, "volatile.last_state.");
 }
 
+/* A new instance is somebody new. One that moved here (@received, and it says who it is) stays who it was. */
+static void set_identity(struct db_instance *row, bool received)
+{
+	auto_free char *cloud_id = uuid_new();
+	auto_free char *uuid = uuid_new();
+
+	if (received && strmap_get(&row->volatile_, "volatile.uuid"))
+		return;
+	strmap_set(&row->volatile_, "volatile.uuid", uuid);
+	strmap_set(&row->volatile_, "volatile.cloud-init.instance-id", cloud_id);
+	if (received)
+		strmap_set(&row->volatile_, "volatile.apply_template", "copy");
+}
+
 /* The row as asked for; volatile keys that a new instance has. */
 static int make_row(struct instances *all, const struct instance_create_spec *spec, struct db_instance *row,
 		    struct error *err)
 {
-	auto_free char *cloud_id = uuid_new();
-	auto_free char *uuid = uuid_new();
 	int r = take_from_source(all, spec, row, err);
 
 	if (r < 0)
@@ -102,15 +114,12 @@ static int make_row(struct instances *all, const struct instance_create_spec *sp
 	}
 	for (size_t k = 0; k < spec->devices->len; k++)
 		mapmap_set(&row->devices, spec->devices->items[k].key, &spec->devices->items[k].map);
-	/* one that moves from another server stays who it is */
-	if (spec->source != INSTANCE_SOURCE_RECEIVE || !strmap_get(&row->volatile_, "volatile.uuid"))
-		strmap_set(&row->volatile_, "volatile.uuid", uuid);
-	if (spec->source != INSTANCE_SOURCE_RECEIVE || !strmap_get(&row->volatile_, "volatile.cloud-init.instance-id"))
-		strmap_set(&row->volatile_, "volatile.cloud-init.instance-id", cloud_id);
+	set_identity(row, spec->source == INSTANCE_SOURCE_RECEIVE);
 	if (!strmap_get(&row->volatile_, "volatile.last_state.idmap"))
 		strmap_set(&row->volatile_, "volatile.last_state.idmap", "[]");
-	strmap_set(&row->volatile_, "volatile.apply_template",
-		   spec->source == INSTANCE_SOURCE_COPY ? "copy" : "create");
+	if (spec->source != INSTANCE_SOURCE_RECEIVE)
+		strmap_set(&row->volatile_, "volatile.apply_template",
+			   spec->source == INSTANCE_SOURCE_COPY ? "copy" : "create");
 	return 0;
 }
 

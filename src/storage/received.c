@@ -81,9 +81,17 @@ static int sweep_entry(void *ctx, int dirfd, const char *name, unsigned char typ
 static int sweep_folder(void *ctx, int src, int dst UNUSED, struct strv *subdirs, struct error *err)
 {
 	struct sweep *s = ctx;
+	uint64_t before = s->removed;
+	struct stat st;
+	int r;
 
+	if (fstat(src, &st) < 0)
+		return error_errno(err, errno, "Look at a received folder");
 	s->subdirs = subdirs;
-	return walk_entries(src, sweep_entry, s, err);
+	r = walk_entries(src, sweep_entry, s, err);
+	if (r == 0 && s->removed > before && futimens(src, (struct timespec[]){st.st_atim, st.st_mtim}) < 0)
+		return error_errno(err, errno, "Set the time of a received folder");
+	return r;
 }
 
 int storage_received_check(int dirfd, bool devices, uint64_t *ret_removed, struct error *err)
