@@ -118,11 +118,11 @@ static int fill_root(int tree, const char *self, struct error *err)
 {
 	int r = bind_programs(err);
 
-	if (r == 0 && (mkdir(JAIL_TREE + 1, 0700) < 0 || mknod(JAIL_SELF + 1, S_IFREG | 0600, 0) < 0))
+	if (r == 0 && (mkdir(&JAIL_TREE[1], 0700) < 0 || mknod(&JAIL_SELF[1], S_IFREG | 0600, 0) < 0))
 		r = error_errno(err, errno, "Fill the jail's root");
 	if (r == 0)
-		r = bind_read_only(self, JAIL_SELF + 1, err);
-	return r < 0 ? r : mount_attach(tree, JAIL_TREE + 1, err);
+		r = bind_read_only(self, &JAIL_SELF[1], err);
+	return r < 0 ? r : mount_attach(tree, &JAIL_TREE[1], err);
 }
 
 static int root_change(bool sending, struct error *err)
