@@ -41,6 +41,24 @@ int image_resolve(struct api *a, const char *name, char **ret, struct error *err
 	return 0;
 }
 
+/* To be looked at: public servers have images too. */
+static int look(struct cli *c, struct target *t, struct doc *d, struct error *err)
+{
+	auto_image_source struct image_source source = IMAGE_SOURCE_INIT;
+	struct json *image = NULL;
+	int r;
+
+	r = target_parse(c, cli_arg(c, 0), t, err);
+	if (r >= 0 && !*t->name)
+		r = error_set(err, 400, "Missing image name");
+	if (r >= 0)
+		r = image_source_open(c, t, &source, err);
+	if (r >= 0)
+		r = image_source_find(&source, t->name, &image, err);
+	return r < 0 ? r : doc_take(image, &doc_image, d, err);
+}
+
+/* To be changed. */
 static int load(struct cli *c, struct target *t, struct doc *d, struct error *err)
 {
 	auto_free char *fingerprint = NULL;
@@ -77,11 +95,12 @@ static char *alias_cell(const struct json *image)
 static char *aliases_cell(const struct json *image)
 {
 	const struct json *aliases = json_get(image, "aliases");
-	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_strv struct strv names = STRV_INIT;
 
 	for (size_t i = 0; i < json_len(aliases); i++)
-		strbuf_appendf(&b, "%s%s", i ? "\n" : "", json_get_str(json_at(aliases, i), "name"));
-	return strbuf_take(&b);
+		strv_add(&names, json_get_str(json_at(aliases, i), "name"));
+	strv_sort(&names);
+	return strv_join(&names, "\n");
 }
 
 static char *fingerprint_cell(const struct json *image)
@@ -194,15 +213,18 @@ static bool matches_one(const struct json *image, const char *filter)
 	return false;
 }
 
-static bool matches(struct cli *c, size_t first, const struct json *image)
+static bool matches(struct cli *c, const struct target *t, size_t first, const struct json *image)
 {
+	if (first && *t->name && !matches_one(image, t->name))
+		return false;
 	for (size_t i = first; i < cli_argc(c); i++)
 		if (!matches_one(image, cli_arg(c, i)))
 			return false;
 	return true;
 }
 
-static int keep_matching(struct cli *c, size_t first, const struct json *list, struct json **ret, struct error *err)
+static int keep_matching(struct cli *c, const struct target *t, size_t first, const struct json *list,
+			 struct json **ret, struct error *err)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	bool any = false;
@@ -211,7 +233,7 @@ static int keep_matching(struct cli *c, size_t first, const struct json *list, s
 	for (size_t i = 0; i < json_len(list); i++) {
 		auto_free char *text = NULL;
 
-		if (!matches(c, first, json_at(list, i)))
+		if (!matches(c, t, first, json_at(list, i)))
 			continue;
 		text = json_to_text(json_at(list, i));
 		strbuf_appendf(&b, "%s%s", any ? "," : "", text);
@@ -221,21 +243,22 @@ static int keep_matching(struct cli *c, size_t first, const struct json *list, s
 	return json_parse(strbuf_str(&b), b.len, ret, err);
 }
 
-/* "remote:" may come first; everything else is a filter. */
+/* "remote:" may come first, and a filter at once behind it; everything else is a filter. */
 static int open_list(struct cli *c, struct target *t, size_t *ret_first, struct error *err)
 {
 	const char *first = cli_arg(c, 0);
 	bool has_remote = first && strchr(first, ':') && !strchr(first, '=');
 
 	*ret_first = has_remote ? 1 : 0;
-	return target_open(c, has_remote ? first : NULL, t, err);
+	return target_parse(c, has_remote ? first : NULL, t, err);
 }
 
 static int run_list(struct cli *c, struct error *err)
 {
 	auto_target struct target t = TARGET_INIT;
 	auto_table struct table table = TABLE_INIT;
-	auto_api_reply struct api_reply reply = API_REPLY_INIT;
+	auto_image_source struct image_source source = IMAGE_SOURCE_INIT;
+	auto_json struct json *all = NULL;
 	auto_json struct json *list = NULL;
 	struct chosen columns = {0};
 	enum table_format format;
@@ -248,9 +271,11 @@ static int run_list(struct cli *c, struct error *err)
 	if (r >= 0)
 		r = open_list(c, &t, &first, err);
 	if (r >= 0)
-		r = api_get(t.api, "/1.0/images?recursion=1", &reply, err);
+		r = image_source_open(c, &t, &source, err);
 	if (r >= 0)
-		r = keep_matching(c, first, reply.metadata, &list, err);
+		r = image_source_list(&source, &all, err);
+	if (r >= 0)
+		r = keep_matching(c, &t, first, all, &list, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < columns.len; i++)
@@ -265,7 +290,7 @@ static int run_list(struct cli *c, struct error *err)
 		}
 		table_take_row(&table, &row);
 	}
-	table_sort(&table);
+	table_sort_empty_last(&table);
 	return table_print(&table, format, list, err);
 }
 
@@ -320,7 +345,7 @@ static int run_info(struct cli *c, struct error *err)
 	auto_doc struct doc d = DOC_INIT;
 	auto_free char *size = NULL;
 	const struct json *o;
-	int r = load(c, &t, &d, err);
+	int r = look(c, &t, &d, err);
 
 	if (r < 0)
 		return r;
@@ -357,7 +382,7 @@ static int run_show(struct cli *c, struct error *err)
 {
 	auto_target struct target t = TARGET_INIT;
 	auto_doc struct doc d = DOC_INIT;
-	int r = load(c, &t, &d, err);
+	int r = look(c, &t, &d, err);
 
 	return r < 0 ? r : doc_show(&d, err);
 }
@@ -376,7 +401,7 @@ static int run_get_property(struct cli *c, struct error *err)
 	auto_target struct target t = TARGET_INIT;
 	auto_doc struct doc d = DOC_INIT;
 	const char *value;
-	int r = load(c, &t, &d, err);
+	int r = look(c, &t, &d, err);
 
 	if (r < 0)
 		return r;

@@ -48,29 +48,37 @@ static int copy_string_member(const char *key, const struct json *value, void *a
 	return 0;
 }
 
+int doc_take(struct json *object, const struct doc_kind *kind, struct doc *ret, struct error *err)
+{
+	const struct json *config = json_get(object, kind->config_field);
+	int r;
+
+	ret->kind = kind;
+	ret->object = object;
+	if (json_kind(config) == JSON_OBJECT)
+		json_each(config, copy_string_member, &ret->config);
+	r = json_to_mapmap(json_get(object, "devices"), "devices", &ret->devices, err);
+	if (r >= 0)
+		r = json_to_strv(json_get(object, "profiles"), "profiles", &ret->profiles, err);
+	return r;
+}
+
 int doc_load(struct api *a, const char *url, const struct doc_kind *kind, struct doc *ret, struct error *err)
 {
 	auto_api_reply struct api_reply reply = API_REPLY_INIT;
 	auto_free char *text = NULL;
+	struct json *object = NULL;
 	int r;
 
 	r = api_get(a, url, &reply, err);
 	if (r < 0)
 		return r;
-	ret->kind = kind;
 	ret->api = a;
 	ret->url = xstrdup(url);
 	ret->etag = TAKE_PTR(reply.etag);
 	text = json_to_text(reply.metadata);
-	r = json_parse(text, strlen(text), &ret->object, err);
-	if (r < 0)
-		return r;
-	if (json_kind(json_get(ret->object, kind->config_field)) == JSON_OBJECT)
-		json_each(json_get(ret->object, kind->config_field), copy_string_member, &ret->config);
-	r = json_to_mapmap(json_get(ret->object, "devices"), "devices", &ret->devices, err);
-	if (r >= 0)
-		r = json_to_strv(json_get(ret->object, "profiles"), "profiles", &ret->profiles, err);
-	return r;
+	r = json_parse(text, strlen(text), &object, err);
+	return r < 0 ? r : doc_take(object, kind, ret, err);
 }
 
 void doc_set_config(struct doc *d, const char *key, const char *value)
@@ -146,9 +154,15 @@ int doc_save(struct cli *c, struct doc *d, struct error *err)
 
 int doc_show(const struct doc *d, struct error *err)
 {
-	auto_free char *body = doc_body(d);
+	struct doc shown = *d;
+	auto_free char *body = NULL;
 	auto_json struct json *j = NULL;
-	int r = json_parse(body, strlen(body), &j, err);
+	int r;
+
+	/* no profiles are shown as an empty list */
+	shown.profiles_changed = true;
+	body = doc_body(&shown);
+	r = json_parse(body, strlen(body), &j, err);
 
 	return r < 0 ? r : cli_print_yaml(j, 0, err);
 }

@@ -40,6 +40,8 @@ struct doc {
 void doc_done(struct doc *d);
 /* GET @url (copied). */
 int doc_load(struct api *a, const char *url, const struct doc_kind *kind, struct doc *ret, struct error *err);
+/* Of an object that is at hand (taken), to be looked at only. */
+int doc_take(struct json *object, const struct doc_kind *kind, struct doc *ret, struct error *err);
 /* PUT it back with If-Match, and wait for the operation if there is one. */
 int doc_save(struct cli *c, struct doc *d, struct error *err);
 /* Change config or devices; remembered for doc_save(). A NULL value removes. */

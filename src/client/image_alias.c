@@ -9,12 +9,20 @@
 #include "client/image.h"
 #include "client/table.h"
 
-static bool matches(struct cli *c, size_t first, const struct json *alias)
+static bool matches_one(const struct json *alias, const char *filter)
 {
 	const char *name = json_get_str(alias, "name"), *target = json_get_str(alias, "target");
 
+	return (name && strstr(name, filter)) || (target && strstr(target, filter));
+}
+
+/* @behind: what stands behind "remote:" */
+static bool matches(struct cli *c, const char *behind, size_t first, const struct json *alias)
+{
+	if (!matches_one(alias, behind))
+		return false;
 	for (size_t i = first; i < cli_argc(c); i++)
-		if (!(name && strstr(name, cli_arg(c, i))) && !(target && strstr(target, cli_arg(c, i))))
+		if (!matches_one(alias, cli_arg(c, i)))
 			return false;
 	return true;
 }
@@ -26,31 +34,34 @@ static int run_list(struct cli *c, struct error *err)
 	bool has_remote = first && strchr(first, ':');
 	auto_target struct target t = TARGET_INIT;
 	auto_table struct table table = TABLE_INIT;
-	auto_api_reply struct api_reply reply = API_REPLY_INIT;
+	auto_image_source struct image_source source = IMAGE_SOURCE_INIT;
+	auto_json struct json *list = NULL;
 	enum table_format format;
 	int r;
 
 	r = table_format_parse(option_str(c->options, "format"), &format, err);
 	if (r >= 0)
-		r = target_open(c, has_remote ? first : NULL, &t, err);
+		r = target_parse(c, has_remote ? first : NULL, &t, err);
 	if (r >= 0)
-		r = api_get(t.api, "/1.0/images/aliases?recursion=1", &reply, err);
+		r = image_source_open(c, &t, &source, err);
+	if (r >= 0)
+		r = image_source_aliases(&source, &list, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
 		strv_add(&table.header, header[i]);
-	for (size_t i = 0; i < json_len(reply.metadata); i++) {
-		const struct json *alias = json_at(reply.metadata, i);
+	for (size_t i = 0; i < json_len(list); i++) {
+		const struct json *alias = json_at(list, i);
 		const char *target = json_get_str(alias, "target"), *kind = json_get_str(alias, "type");
 		auto_free char *fp = xstrndup(target ? target : "", 12);
 		auto_free char *type = cli_upper(str_is_empty(kind) ? "container" : kind);
 		const char *cells[] = {json_get_str(alias, "name"), fp, type, json_get_str(alias, "description")};
 
-		if (matches(c, has_remote ? 1 : 0, alias))
+		if (matches(c, has_remote ? t.name : "", has_remote ? 1 : 0, alias))
 			table_add(&table, cells, ARRAY_SIZE(cells));
 	}
 	table_sort(&table);
-	return table_print(&table, format, reply.metadata, err);
+	return table_print(&table, format, list, err);
 }
 
 static int run_create(struct cli *c, struct error *err)

@@ -110,6 +110,29 @@ void table_sort(struct table *t)
 		qsort(t->rows, t->row_count, sizeof(*t->rows), compare_rows);
 }
 
+/* The first cell that differs decides, byte by byte; an empty one comes after all others. */
+static int compare_plain(const void *a, const void *b)
+{
+	const struct strv *x = a, *y = b;
+
+	for (size_t i = 0; i < x->len && i < y->len; i++) {
+		const char *left = x->items[i], *right = y->items[i];
+
+		if (streq(left, right))
+			continue;
+		if (!*left || !*right)
+			return *left ? -1 : 1;
+		return strcmp(left, right);
+	}
+	return 0;
+}
+
+void table_sort_empty_last(struct table *t)
+{
+	if (t->row_count)
+		qsort(t->rows, t->row_count, sizeof(*t->rows), compare_plain);
+}
+
 /* Screen columns of the first @len bytes. */
 static size_t text_width(const char *s, size_t len)
 {

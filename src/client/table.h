@@ -30,6 +30,8 @@ void table_take_row(struct table *t, struct strv *cells);
 void table_add(struct table *t, const char *const *cells, size_t n);
 /* Sort rows by their cells from the left, digits by value. */
 void table_sort(struct table *t);
+/* Sort rows as lists of images are: letter by letter, those with empty cells last. */
+void table_sort_empty_last(struct table *t);
 /* As text in one of the first three formats. */
 void table_render(const struct table *t, enum table_format format, struct strbuf *out);
 /* Print on standard output; @objects are what JSON and YAML show. */
