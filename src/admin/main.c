@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "admin/audit.h"
 #include "admin/init.h"
 #include "base/alloc.h"
 #include "base/options.h"
@@ -115,7 +116,13 @@ static const struct admin_command {
 	const struct option_row *options;
 	int (*run)(const struct options *o, struct error *err);
 	const char *doc;
+	const char *args; /* as the usage line shows them; NULL: none */
+	const char *more; /* further lines of the help */
 } commands[] = {
+	{"audit", no_options, audit_run, "Check that the audit log was not changed", "verify",
+	 "  Reads the audit log, its rotated files, and what the database knows of its end. Says OK, or which\n"
+	 "  entries were changed, moved or removed; the exit status is 1 then. Changes nothing, and works while\n"
+	 "  the daemon runs too.\n"},
 	{"init", init_options, init_run, "Configure the daemon"},
 	{"shutdown", shutdown_options, run_shutdown, "Stop all instances and the daemon"},
 	{"version", no_options, run_version, "Print the version"},
@@ -135,7 +142,9 @@ static void print_help(const struct admin_command *cmd)
 	auto_strbuf struct strbuf out = STRBUF_INIT;
 
 	if (cmd) {
-		strbuf_appendf(&out, "Description:\n  %s\n\nUsage:\n  lxd %s [flags]\n\nFlags:\n", cmd->doc, cmd->name);
+		strbuf_appendf(&out, "Description:\n  %s\n\n%s%sUsage:\n  lxd %s%s%s [flags]\n\nFlags:\n", cmd->doc,
+			       cmd->more ? cmd->more : "", cmd->more ? "\n" : "", cmd->name, cmd->args ? " " : "",
+			       cmd->args ? cmd->args : "");
 		options_help(cmd->options, &out);
 	} else {
 		strbuf_append(&out, "Usage:\n  lxd [command]\n\nAvailable Commands:\n");

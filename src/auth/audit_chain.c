@@ -169,8 +169,10 @@ static void take_line(struct walk *w, const char *text, size_t len)
 
 	w->number++;
 	w->report->lines++;
-	if (parsed && l.segment)
-		w->report->segments++;
+	if (parsed && l.segment && w->report->segments.len < SENTENCES_MAX)
+		strv_addf(&w->report->segments,
+			  "%s line %llu: entry %lld begins a new chain: the daemon found the log damaged before it",
+			  w->file, (unsigned long long)w->number, (long long)l.seq);
 	if (is_before_first(w, parsed ? &l : NULL))
 		return;
 	w->begun = true;
@@ -219,8 +221,6 @@ static void walk_file(struct walk *w, int dirfd, unsigned i)
 	}
 	if (r < 0)
 		damage(w, "%s", error_msg(&err));
-	if (i == 0)
-		w->report->has_current = true;
 	take_text(w, &text, i == 0);
 }
 
@@ -276,5 +276,6 @@ bool audit_file_start(int dirfd, unsigned i, int64_t *ret_seq, char prev[65])
 void audit_report_done(struct audit_report *r)
 {
 	strv_done(&r->damage);
+	strv_done(&r->segments);
 	*r = AUDIT_REPORT_INIT;
 }

@@ -37,17 +37,17 @@ void audit_file_name(unsigned i, char name[32]);
 
 /* What a look at the whole log has found. */
 struct audit_report {
-	struct strv damage; /* one sentence per damaged place: file and line; at most a few dozen */
+	struct strv segments; /* places where a new chain begins: damage that was found before */
+	struct strv damage;   /* one sentence per damaged place: file and line; at most a few dozen */
 	uint64_t n_damage;
-	uint64_t lines;    /* read */
-	uint64_t skipped;  /* of them before the first that the database names */
-	uint64_t segments; /* lines that say that damage was found before them */
-	int64_t last;      /* number of the last line; 0: none */
+	uint64_t lines;   /* read */
+	uint64_t skipped; /* of them before the first that the database names */
+	int64_t last;     /* number of the last line; 0: none */
 	char last_hash[65];
 	int64_t ahead;     /* whole lines behind the database's head: written, not acknowledged */
 	size_t torn_bytes; /* of a last line without its end */
 	off_t good_size;   /* of the current file, up to its last whole line */
-	bool has_current;  /* audit.log is there */
+	
 };
 
 #define AUDIT_REPORT_INIT ((struct audit_report){0})

@@ -55,7 +55,7 @@ static const struct option long_options[] = {
 static void usage(FILE *out)
 {
 	fprintf(out, "Usage: lxd [--group GROUP] [--logfile FILE] [--debug] [--verbose]\n"
-		     "       lxd init|waitready|shutdown|version [OPTION...]\n\n"
+		     "       lxd audit|init|shutdown|version|waitready [OPTION...]\n\n"
 		     "Without a command, run the daemon in the foreground.\n\n"
 		     "  --group GROUP    group that may use the socket besides root\n"
 		     "  --logfile FILE   write the log to FILE instead of standard error\n"

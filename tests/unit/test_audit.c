@@ -344,7 +344,7 @@ static void cut_tail_is_damage(void **state)
 		CLEANUP(audit_report_done) struct audit_report r = look(f);
 
 		assert_int_equal(r.n_damage, 0);
-		assert_int_equal(r.segments, 1);
+		assert_int_equal(r.segments.len, 1);
 		assert_int_equal(r.last, 8);
 	}
 }
