@@ -47,7 +47,6 @@ struct audit_report {
 	int64_t ahead;     /* whole lines behind the database's head: written, not acknowledged */
 	size_t torn_bytes; /* of a last line without its end */
 	off_t good_size;   /* of the current file, up to its last whole line */
-	
 };
 
 #define AUDIT_REPORT_INIT ((struct audit_report){0})

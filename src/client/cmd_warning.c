@@ -116,6 +116,16 @@ static int keep_new(const struct json *list, bool all, struct json **ret, struct
 	return json_parse(strbuf_str(&b), b.len, ret, err);
 }
 
+/* All warnings, unless a project is asked for: then also the default one is said. */
+static char *list_url(const struct cli *c)
+{
+	const char *project = option_str(c->options, "project");
+
+	if (str_is_empty(project))
+		return xstrdup("/1.0/warnings?recursion=1");
+	return cli_url("/1.0/warnings?recursion=1&project=%s", project);
+}
+
 static int run_list(struct cli *c, struct error *err)
 {
 	auto_target struct target t = TARGET_INIT;
@@ -124,10 +134,11 @@ static int run_list(struct cli *c, struct error *err)
 	auto_json struct json *list = NULL;
 	struct chosen columns = {0};
 	enum table_format format;
+	auto_free char *url = list_url(c);
 	int r = target_open(c, cli_arg(c, 0), &t, err);
 
 	if (r >= 0)
-		r = api_get(t.api, "/1.0/warnings?recursion=1", &reply, err);
+		r = api_get(t.api, url, &reply, err);
 	if (r >= 0)
 		r = choose_for_server(c, t.api, &columns, err);
 	if (r >= 0)

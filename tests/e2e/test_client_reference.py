@@ -120,6 +120,11 @@ def run(client, text):
 subprocess.run([spec["lxd"], "waitready", "-t", "60"], env=env, check=True)
 subprocess.run([spec["lxd"], "init", "--auto"], env=env, check=True)
 setup = [run(spec["go"], t) for t in spec["setup"]]
+for attempt in range(40):   # the reference raises its warnings some time after it is ready
+    known = run(spec["go"], "query /1.0/warnings")[1]
+    time.sleep(0.5)
+    if known != "[]\n" and known == run(spec["go"], "query /1.0/warnings")[1]:
+        break
 out = {"setup": setup, "pairs": []}
 for client in (spec["go"], spec["ours"]):
     run(client, "list")   # makes config.yml, prints the greeting
