@@ -36,6 +36,7 @@ quickstart:
 
 bench:
 	bench/run
+	bench/remote
 
 tags:
 	git ls-files '*.c' '*.h' | ctags -L -

@@ -16,18 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "answer.h"
+
 #define BUFFER_SIZE (8U << 20)
 #define SAMPLES_MAX (1U << 22)
 
-enum body { BODY_UNKNOWN, BODY_LENGTH, BODY_CHUNKED };
-
 struct connection {
 	int fd;
-	char *buffer;
-	size_t used;     /* bytes of the current answer */
-	size_t head;     /* length of its head; 0 while incomplete */
-	size_t expected; /* length of head and body, or where the next chunk begins */
-	enum body body;
+	struct answer answer;
 	uint64_t sent_ns;
 };
 
@@ -59,80 +55,36 @@ static void connection_open(struct connection *c, const char *path)
 		fail("socket path too long");
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	c->buffer = malloc(BUFFER_SIZE + 1);
-	if (c->fd < 0 || !c->buffer || connect(c->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+	c->answer.data = malloc(BUFFER_SIZE + 1);
+	if (c->fd < 0 || !c->answer.data || connect(c->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		fail(path);
 }
 
 static void connection_send(struct connection *c)
 {
-	c->used = c->head = c->expected = 0;
-	c->body = BODY_UNKNOWN;
+	answer_reset(&c->answer);
 	c->sent_ns = now_ns();
 	if (send(c->fd, request, request_len, MSG_NOSIGNAL) != (ssize_t)request_len)
 		fail("send");
 }
 
-/* Once the head is complete: find out how the body ends. */
-static void head_parse(struct connection *c)
-{
-	char *end, *field;
-
-	c->buffer[c->used] = '\0';
-	end = strstr(c->buffer, "\r\n\r\n");
-	if (!end)
-		return;
-	c->head = (size_t)(end - c->buffer) + 4;
-	errno = 0;
-	if (strncmp(c->buffer, "HTTP/1.1 200", 12) != 0)
-		fail("status");
-	*end = '\0';
-	field = strcasestr(c->buffer, "\r\nContent-Length:");
-	if (field) {
-		c->body = BODY_LENGTH;
-		c->expected = c->head + strtoull(field + 17, NULL, 10);
-	} else if (strcasestr(c->buffer, "\r\nTransfer-Encoding: chunked")) {
-		c->body = BODY_CHUNKED;
-		c->expected = c->head;
-	} else {
-		fail("head");
-	}
-}
-
-/* Walk over the chunks that have arrived; true at the end of the last one. */
-static bool chunks_complete(struct connection *c)
-{
-	while (c->expected < c->used) {
-		char *line = c->buffer + c->expected, *end;
-		size_t size;
-
-		c->buffer[c->used] = '\0';
-		end = strstr(line, "\r\n");
-		if (!end)
-			return false;
-		size = strtoull(line, NULL, 16);
-		c->expected = (size_t)(end - c->buffer) + 2 + size + 2;
-		if (size == 0)
-			return c->expected <= c->used;
-	}
-	return false;
-}
-
 /* Read what is there; true when the answer is complete. */
 static bool connection_read(struct connection *c)
 {
-	ssize_t n = recv(c->fd, c->buffer + c->used, BUFFER_SIZE - c->used, MSG_DONTWAIT);
+	struct answer *a = &c->answer;
+	ssize_t n = recv(c->fd, a->data + a->used, BUFFER_SIZE - a->used, MSG_DONTWAIT);
+	int r;
 
 	if (n < 0 && errno == EAGAIN)
 		return false;
 	if (n <= 0)
 		fail("recv");
-	c->used += (size_t)n;
-	if (c->head == 0)
-		head_parse(c);
-	if (c->head == 0)
-		return false;
-	return c->body == BODY_LENGTH ? c->used >= c->expected : chunks_complete(c);
+	r = answer_grown(a, (size_t)n);
+	if (r < 0 || (a->head && a->status != 200)) {
+		errno = 0;
+		fail("answer");
+	}
+	return r > 0;
 }
 
 static void run(struct connection *connections, int epoll, uint64_t end_ns)
@@ -147,8 +99,8 @@ static void run(struct connection *connections, int epoll, uint64_t end_ns)
 
 			if (!connection_read(c))
 				continue;
-			if (c->used < smallest)
-				smallest = c->used;
+			if (c->answer.used < smallest)
+				smallest = c->answer.used;
 			if (n_samples < SAMPLES_MAX)
 				samples_us[n_samples++] = (uint32_t)((now_ns() - c->sent_ns) / 1000);
 			connection_send(c);

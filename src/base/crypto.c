@@ -7,40 +7,6 @@
 #include "base/alloc.h"
 #include "base/str.h"
 
-_Static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(struct sha256), "sha256 state too small");
-
-static crypto_hash_sha256_state *state(struct sha256 *h)
-{
-	return (crypto_hash_sha256_state *)(void *)h->opaque;
-}
-
-void sha256_init(struct sha256 *h)
-{
-	crypto_hash_sha256_init(state(h));
-}
-
-void sha256_update(struct sha256 *h, const void *data, size_t len)
-{
-	crypto_hash_sha256_update(state(h), data, len);
-}
-
-void sha256_final_hex(struct sha256 *h, char hex[SHA256_HEX + 1])
-{
-	unsigned char digest[SHA256_BYTES];
-
-	crypto_hash_sha256_final(state(h), digest);
-	sodium_bin2hex(hex, SHA256_HEX + 1, digest, sizeof(digest));
-}
-
-void sha256_hex(const void *data, size_t len, char hex[SHA256_HEX + 1])
-{
-	struct sha256 h;
-
-	sha256_init(&h);
-	sha256_update(&h, data, len);
-	sha256_final_hex(&h, hex);
-}
-
 void random_bytes(void *buf, size_t len)
 {
 	randombytes_buf(buf, len);

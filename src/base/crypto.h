@@ -1,4 +1,4 @@
-/* SHA-256, random bytes, hex, base64 and constant-time comparison, around libsodium. */
+/* SHA-256, random bytes, hex, base64 and constant-time comparison, around libsodium and nettle. */
 #pragma once
 
 #include <stdbool.h>
