@@ -31,7 +31,7 @@ def test_extensions_that_clients_need_are_advertised(api):
 
 @pytest.mark.ours
 def test_extensions_that_do_not_work_are_not_advertised(api):
-    absent = {"virtual-machines", "clustering", "network_acl", "network_peer", "metrics", "warnings", "network_zones"}
+    absent = {"virtual-machines", "clustering", "network_acl", "network_peer", "network_zones"}
     assert not absent & set(api.get("/1.0")["api_extensions"])
 
 

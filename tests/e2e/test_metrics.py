@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from helpers import tls
 from helpers.daemon import REFERENCE
 
 LISTED = pathlib.Path(__file__).parent / "data/metrics.txt"
@@ -169,3 +170,81 @@ def test_many_containers_are_fast(daemon):
     for one in names:
         daemon.api.remove(one)
     assert statistics.median(times) < 0.2, times
+
+
+# Who sees what, over TLS
+
+
+@pytest.fixture(scope="module")
+def clients(daemon, running):
+    """A client by kind of certificate; the main listener and the metrics listener are on."""
+    set_config(daemon, core__https_address="127.0.0.1:8443", core__metrics_address="127.0.0.1:9100")
+    kinds = {"admin": {"type": "client"}, "metrics": {"type": "metrics"},
+             "restricted": {"type": "client", "restricted": True, "projects": ["default"]},
+             "nowhere": {"type": "client", "restricted": True, "projects": []},
+             "restricted-metrics": {"type": "metrics", "restricted": True, "projects": ["default"]}}
+    made = {}
+    for kind, body in kinds.items():
+        made[kind] = tls.make_certificate(daemon.root / "certs", kind)
+        reply = daemon.api.post("/1.0/certificates", {"certificate": made[kind].base64, "name": kind, **body})
+        assert reply.status == 201, reply
+    made["stranger"] = tls.make_certificate(daemon.root / "certs", "stranger")
+    made["none"] = None
+    return lambda kind, port=8443: tls.TlsClient(made[kind], port=port)
+
+
+def set_config(daemon, **values):
+    reply = daemon.api.patch("/1.0", {"config": {key.replace("__", "."): value for key, value in values.items()}})
+    assert reply.status == 200, reply
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("port", [8443, 9100])
+@pytest.mark.parametrize("kind,server", [("admin", True), ("metrics", True), ("restricted", False), ("restricted-metrics", False)])
+def test_trusted_certificates(clients, running, port, kind, server):
+    families = get(clients(kind, port))
+    assert of(families, "lxd_procs_total", running)
+    assert bool(set(families) & set(OURS)) == server
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("port", [8443, 9100])
+@pytest.mark.parametrize("kind", ["stranger", "none", "nowhere"])
+def test_others_are_refused(clients, port, kind):
+    reply = clients(kind, port).request("GET", "/1.0/metrics")
+    assert (reply.status, reply.error) == (403, "not authorized")
+
+
+@pytest.mark.ours
+def test_restricted_to_another_project(clients):
+    for kind in ("restricted", "restricted-metrics"):
+        assert clients(kind).request("GET", "/1.0/metrics?project=other").status == 403
+
+
+@pytest.mark.ours
+def test_metrics_certificate_sees_nothing_else(clients):
+    for path in ("/1.0/instances", "/1.0/warnings", "/1.0/certificates", "/1.0/resources", "/internal/audit"):
+        assert clients("metrics").request("GET", path).status == 403, path
+
+
+@pytest.mark.ours
+def test_metrics_listener_serves_three_paths(clients):
+    admin = clients("admin", 9100)
+    assert admin.get("/") == ["/1.0"] and admin.get("/1.0")["api_version"] == "1.0"
+    for method, path in (("GET", "/1.0/instances"), ("GET", "/1.0/certificates"), ("GET", "/1.0/warnings"), ("GET", "/internal/audit"),
+                         ("POST", "/1.0/certificates"), ("GET", "/1.0/metrics/"), ("GET", "/1.0/events")):
+        assert admin.request(method, path, {} if method == "POST" else None).status == 404, path
+
+
+@pytest.mark.ours
+def test_without_authentication(daemon, clients, running):
+    set_config(daemon, core__metrics_authentication="false")
+    try:
+        for kind in ("stranger", "none"):
+            for port in (8443, 9100):
+                families = get(clients(kind, port))
+                assert of(families, "lxd_procs_total", running)
+                assert clients(kind, port).request("GET", "/1.0/instances").status == (403 if port == 8443 else 404)
+    finally:
+        set_config(daemon, core__metrics_authentication="true")
+    assert clients("none").request("GET", "/1.0/metrics").status == 403
