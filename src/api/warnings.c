@@ -263,6 +263,7 @@ static void render(const struct db_warning *r, struct jsonw *j)
 
 void warnings_render_list(struct warnings *w, const char *project, bool objects, struct jsonw *j)
 {
+	warnings_prune(w, time_now_ns());
 	jsonw_array_begin(j);
 	mutex_lock(&w->lock);
 	for (size_t i = 0; i < w->n; i++) {

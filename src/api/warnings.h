@@ -28,7 +28,7 @@ void warnings_resolve(struct warnings *w, const char *type, const char *entity);
  * epoch. */
 void warnings_check_certificate_expiry(struct warnings *w, int64_t not_after, int64_t now);
 
-/* Delete those that were resolved more than 24 hours before @now_ns. */
+/* Delete those that were resolved more than 24 hours before @now_ns; listing and warnings_new() do it. */
 void warnings_prune(struct warnings *w, int64_t now_ns);
 
 /* An array of URLs, or of objects; @project NULL: all. */
