@@ -24,6 +24,10 @@
 static const char *const extensions[] = {
 	"api_filtering",
 	"api_os",
+	"certificate_project",
+	"certificate_self_renewal",
+	"certificate_token",
+	"certificate_update",
 	"container_cpu_time",
 	"container_disk_shift",
 	"container_exec_recording",

@@ -30,6 +30,7 @@ static const char dummy_hash[] = "$argon2id$v=19$m=24576,t=2,p=1$PGbO6KURwAeLHus
 #define SOURCE_DELAY_MS 2000
 #define SOURCE_DELAY_MAX_MS 60000
 #define SOURCES_MAX 16384
+#define BUCKETS 1024
 
 #define MINUTE_MS 60000
 #define SHARED_MAX 30
@@ -46,6 +47,7 @@ struct source {
 	uint64_t net; /* IPv4 address, or the upper half of an IPv6 one */
 	enum scope scope;
 	bool ipv6;
+	uint16_t next;     /* of its bucket: index + 1, 0 ends */
 	unsigned failures; /* within the window before failed_ms */
 	unsigned pending;  /* being looked at */
 	unsigned delays;   /* how many have been imposed */
@@ -68,7 +70,8 @@ struct password_guard {
 	struct password_guard_spec spec;
 	struct mutex lock;
 	struct cond freed;
-	struct source *sources GUARDED_BY(lock);
+	struct source *sources GUARDED_BY(lock); /* oldest first */
+	uint16_t buckets[BUCKETS] GUARDED_BY(lock);
 	size_t n GUARDED_BY(lock);
 	size_t room GUARDED_BY(lock);
 	struct budget budgets[SCOPE_MAX] GUARDED_BY(lock);
@@ -189,42 +192,61 @@ static struct source source_parse(const char *host)
 	return s;
 }
 
+static unsigned bucket_of(const struct source *s)
+{
+	uint64_t mixed = (s->net ^ (s->ipv6 ? 0x5555 : 0)) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return (unsigned)(mixed >> 54); /* BUCKETS is 2^10 */
+}
+
 static struct source *find_locked(struct password_guard *g, const struct source *key) REQUIRES(g->lock)
 {
-	for (size_t i = 0; i < g->n; i++)
-		if (g->sources[i].net == key->net && g->sources[i].ipv6 == key->ipv6)
-			return &g->sources[i];
+	for (unsigned i = g->buckets[bucket_of(key)]; i; i = g->sources[i - 1].next)
+		if (g->sources[i - 1].net == key->net && g->sources[i - 1].ipv6 == key->ipv6)
+			return &g->sources[i - 1];
 	return NULL;
 }
 
-/* Forget who has been quiet; when that frees nothing, who has been quiet the longest. */
+static void link_locked(struct password_guard *g, size_t i) REQUIRES(g->lock)
+{
+	uint16_t *head = &g->buckets[bucket_of(&g->sources[i])];
+
+	g->sources[i].next = *head;
+	*head = (uint16_t)(i + 1);
+}
+
+/* Forget who has been quiet; when the table is full all the same, the eighth of it that is oldest. */
 static void make_room_locked(struct password_guard *g, int64_t now) REQUIRES(g->lock)
 {
-	size_t kept = 0, oldest = 0;
+	size_t kept = 0, drop = 0;
 
 	for (size_t i = 0; i < g->n; i++)
 		if (g->sources[i].pending || now - g->sources[i].seen_ms < WINDOW_MS)
 			g->sources[kept++] = g->sources[i];
 	g->n = kept;
-	if (g->n < SOURCES_MAX)
-		return;
-	for (size_t i = 1; i < g->n; i++)
-		if (g->sources[oldest].pending ||
-		    (!g->sources[i].pending && g->sources[i].seen_ms < g->sources[oldest].seen_ms))
-			oldest = i;
-	g->sources[oldest] = g->sources[--g->n];
+	if (g->n == SOURCES_MAX)
+		drop = SOURCES_MAX / 8;
+	kept = 0;
+	for (size_t i = 0; i < g->n; i++)
+		if (i >= drop || g->sources[i].pending)
+			g->sources[kept++] = g->sources[i];
+	g->n = kept;
+	memset(g->buckets, 0, sizeof(g->buckets));
+	for (size_t i = 0; i < g->n; i++)
+		link_locked(g, i);
 }
 
 static struct source *insert_locked(struct password_guard *g, const struct source *key, int64_t now) REQUIRES(g->lock)
 {
 	if (g->n == g->room) {
 		make_room_locked(g, now);
-		if (g->n == 0 || g->n * 2 > g->room) {
+		if (g->n * 2 >= g->room) {
 			g->room = MIN_OF(g->n * 2 + 16, (size_t)SOURCES_MAX);
 			g->sources = xreallocarray(g->sources, g->room, sizeof(*g->sources));
 		}
 	}
 	g->sources[g->n] = *key;
+	link_locked(g, g->n);
 	return &g->sources[g->n++];
 }
 
