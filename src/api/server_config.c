@@ -180,10 +180,12 @@ static int move_listeners(struct api *api, const struct strmap *from, const stru
 
 static void set_proxies(struct api *api, const struct strmap *config)
 {
-	auto_strv struct strv given = STRV_INIT;
+	auto_strv struct strv given = STRV_INIT, trimmed = STRV_INIT;
 
 	strv_split(&given, strmap_get_or(config, "core.https_trusted_proxy", ""), ',');
-	remote_set_proxies(api->remote, &given);
+	for (size_t i = 0; i < given.len; i++)
+		strv_add(&trimmed, str_strip(given.items[i]));
+	remote_set_proxies(api->remote, &trimmed);
 }
 
 static void password_changed(struct api *api) REQUIRES(api->config_lock)

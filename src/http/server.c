@@ -508,6 +508,9 @@ static PRINTF_LIKE(2, 0) void library_log(void *cls UNUSED, const char *fmt, va_
 
 	if (!log_enabled(LOG_LEVEL_DEBUG))
 		return;
+	/* what it tries on a UNIX socket, and that this failed, is not worth a line at each answer */
+	if (strstr(fmt, "option to") || strstr(fmt, "push the data"))
+		return;
 	strbuf_vappendf(&b, fmt, ap);
 	log_debug("http library", LOG_STR("message", strbuf_str(&b)));
 }

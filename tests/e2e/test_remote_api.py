@@ -106,8 +106,8 @@ def test_exec_over_tls(admin, running):
     data = os.urandom(300_000)
     writer = threading.Thread(target=lambda: (sockets["0"].send_frame(2, data), sockets["0"].send_frame(1, b"")))
     writer.start()
-    assert sockets["1"].read_stream() == data
-    assert sockets["2"].read_stream() == b"done\n"
+    assert sockets["1"].read_stream() == (data, True)
+    assert sockets["2"].read_stream() == (b"done\n", True)
     writer.join()
     assert admin.wait(reply)["metadata"]["return"] == 3
 
@@ -115,7 +115,7 @@ def test_exec_over_tls(admin, running):
 def test_events_over_tls(admin, daemon, name):
     sock = admin.websocket("/1.0/events?type=lifecycle")
     daemon.api.done(daemon.api.create(name))
-    event = json.loads(sock.read_message()[1])
+    event = json.loads(sock.recv()[1])
     assert event["metadata"]["action"] == "instance-created"
     sock.close()
 
@@ -126,7 +126,7 @@ def test_image_upload_and_download(admin, daemon):
     blob = os.urandom(1 << 20) * (size >> 20)
     reply = admin.post("/1.0/images", blob, headers={"Content-Type": "application/octet-stream"})
     # random bytes are no image, and that is found out after all of it has arrived
-    assert "image" in admin.failure(reply).lower()
+    assert admin.failure(reply) == "Unsupported compression"
     exported = admin.request("GET", f"/1.0/images/{daemon.fingerprint}/export")
     assert exported.status == 200 and hashlib.sha256(exported.body).hexdigest() == daemon.fingerprint
 
@@ -346,12 +346,12 @@ def test_removal_takes_effect_at_once(daemon, admin):
     reply = connection.getresponse()
     assert reply.status == 403 and json.loads(reply.read())["error"] == "not authorized"
     connection.close()
-    with pytest.raises((ConnectionError, ssl.SSLError, OSError)):
-        while True:
-            events.read_message()
+    while events.recv():
+        pass
+    assert events.closed
     others.send_frame(9, b"still here")
     assert daemon.api.patch("/1.0", {"config": {"user.x": "1"}}).status == 200
-    assert others.read_message()
+    assert others.recv()
     others.close()
 
 
@@ -364,9 +364,9 @@ def test_revocation_cuts_exec(daemon, admin, running):
     sockets = [client.websocket(f"{reply.json['operation']}/websocket?secret={fds[n]}") for n in ("control", "0", "1", "2")]
     assert daemon.api.delete(f"/1.0/certificates/{certificate.fingerprint[:12]}").status == 200
     for sock in sockets:
-        with pytest.raises((ConnectionError, ssl.SSLError, OSError)):
-            while True:
-                sock.read_message()
+        while sock.recv():
+            pass
+        assert sock.closed
     assert daemon.api.wait(reply)["status_code"] >= 200
 
 
@@ -427,7 +427,7 @@ def test_trusted_proxy(daemon, admin):
     with proxy_connect(admin, header) as sock:
         sock.sendall(b"PATCH /1.0 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
         assert sock.recv(4096).startswith(b"HTTP/1.1 200")
-    event = json.loads(events.read_message()[1])
+    event = json.loads(events.recv()[1])
     assert event["metadata"]["requestor"]["address"] == "198.51.100.9:4711", event
     assert event["metadata"]["requestor"]["username"] == admin.certificate.fingerprint
     assert event["metadata"]["requestor"]["protocol"] == "tls"
