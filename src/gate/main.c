@@ -143,7 +143,7 @@ static int set_proxies(struct gate *g, struct wire_message *m, struct error *err
 		return refuse(err, "PROXIES");
 	g->proxies.n = 0;
 	for (size_t i = 0; i < texts.len && g->proxies.n < GATE_PROXIES_MAX; i++)
-		if (gate_address_parse(texts.items[i], &g->proxies.items[g->proxies.n]) == 0)
+		if (gate_address_parse(str_strip(texts.items[i]), &g->proxies.items[g->proxies.n]) == 0)
 			g->proxies.n++;
 	workers_run(g, use_proxies, &g->proxies);
 	return 0;

@@ -85,7 +85,7 @@ static int load_pair(struct settings *s, const char *pem, struct error *err)
 static int prepare(struct settings *s, struct error *err)
 {
 	const char *at = NULL;
-	int r = gnutls_priority_init(&s->priority, TLS_PRIORITY, &at);
+	int r = gnutls_priority_init(&s->priority, TLS_PRIORITY_SERVER, &at);
 
 	if (r >= 0)
 		r = gnutls_certificate_allocate_credentials(&s->cred);

@@ -6,8 +6,12 @@
 
 /* For gnutls_priority_init(). Tickets are refused by GNUTLS_NO_TICKETS at gnutls_init(), compression is not built in.
  */
-#define TLS_PRIORITY                                                                                           \
+#define TLS_PRIORITY_COMMON                                                                                    \
 	"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-KX-ALL:+ECDHE-ECDSA:+ECDHE-RSA:-CIPHER-ALL:+AES-256-GCM:" \
 	"+AES-128-GCM:+CHACHA20-POLY1305:-MAC-ALL:+AEAD:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP384R1:"            \
 	"+GROUP-SECP256R1:-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1:-SIGN-DSA-SHA1:-SIGN-RSA-SHA224:-SIGN-ECDSA-SHA224:" \
-	"%SAFE_RENEGOTIATION:%NO_TICKETS"
+	"%NO_TICKETS"
+/* A client asks for the extension that makes renegotiation safe. */
+#define TLS_PRIORITY TLS_PRIORITY_COMMON ":%SAFE_RENEGOTIATION"
+/* Our server ends a connection that is to be negotiated anew, so it need not insist. */
+#define TLS_PRIORITY_SERVER TLS_PRIORITY_COMMON ":%PARTIAL_RENEGOTIATION"

@@ -1,5 +1,6 @@
 """Plays lxd's part toward lxd-gate and lxd-signer: the messages of src/base/wire_gate.h, without a daemon."""
 import array
+import fcntl
 import os
 import select
 import socket
@@ -69,7 +70,7 @@ def pair():
 def spawn(program, args, fds):
     """Start @program with @fds as 3, 4, 5 ..."""
     # numbers that are above all that the program gets
-    passed = [os.dup2(fd.fileno(), 200 + i, inheritable=True) for i, fd in enumerate(fds)]
+    passed = [fcntl.fcntl(fd.fileno(), fcntl.F_DUPFD, 100) for fd in fds]
     redirect = " ".join(f"{3 + i}<&{n}" for i, n in enumerate(passed))
     process = subprocess.Popen(["bash", "-c", f'exec "$0" "$@" {redirect}', str(BIN / program), *args], pass_fds=passed,
                                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -133,7 +134,7 @@ def http_echo(connection, gate):
 
 
 class Gate:
-    """A gate and its signer. Each connection is given to @handler in a thread of its own."""
+    """A gate and its signer. Each connection is given to @handler in a thread of its own; without one next() gives it."""
 
     def __init__(self, server, ca=b"", crl=b"", threads=2, handler=http_echo):
         self.control, theirs = pair()
@@ -211,9 +212,10 @@ class Gate:
                     self.notes.append((r.u32(), r.text(), r.u64()))
                 else:
                     connection = Connection(message, fds[0])
-                    self.connections.append(connection)
                     if self.handler:
                         threading.Thread(target=self.handler, args=(connection, self), daemon=True).start()
+                    else:
+                        self.connections.append(connection)
                 self.lock.notify_all()
 
     def wait(self, condition, timeout=15):
@@ -256,4 +258,6 @@ class Gate:
 
 
 def readable(sock, seconds):
-    return bool(select.select([sock], [], [], seconds)[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
