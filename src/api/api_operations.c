@@ -141,6 +141,7 @@ static int wait_operation(struct api_call *c, struct error *err)
 		return r;
 	if (!str_is_empty(text) && (parse_i64(text, &seconds) < 0 || seconds > INT32_MAX))
 		return error_set(err, 400, "Invalid value \"%s\" for timeout", text);
+	api_vouch(c);
 	operation_wait(op, seconds < 0 ? -1 : seconds * 1000);
 	answer(c, op);
 	return 0;
@@ -153,6 +154,8 @@ static int connect_operation(struct api_call *c, struct error *err)
 
 	if (r == 0)
 		r = operation_connect(op, http_query(c->req, "secret"), c->req, c->resp, err);
+	if (r == 0)
+		api_vouch(c);
 	/* to strangers a wrong secret is no different from an operation that is not there */
 	if (r < 0 && c->id.kind == IDENTITY_NONE) {
 		error_clear(err);

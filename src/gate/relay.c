@@ -14,8 +14,9 @@
 #include "base/fd.h"
 #include "gate/gate.h"
 
-#define ROUNDS 8       /* records of one connection before the others have their turn */
-#define DRAIN_MS 60000 /* without progress, when lxd has closed */
+#define ANSWER_MS 60000 /* a stranger's request must be complete, and its answer have begun */
+#define ROUNDS 8        /* records of one connection before the others have their turn */
+#define DRAIN_MS 60000  /* without progress, when lxd has closed */
 #define LINGER_MS 3000
 
 static void note_activity(struct conn *c)
@@ -159,8 +160,12 @@ static bool read_plain(struct conn *c)
 	size_t max = MIN_OF(gnutls_record_get_max_size(c->tls), sizeof(w->out));
 	ssize_t n = recv(c->plain, w->out, max, MSG_DONTWAIT);
 
-	if (n > 0)
+	if (n > 0) {
+		/* lxd has had the request and answers: a slow reader is lxd's to end */
+		if (c->phase == CONN_RELAY)
+			worker_no_deadline(c);
 		return send_record(c, w->out, (size_t)n);
+	}
 	if (n < 0 && errno == EINTR)
 		return true;
 	if (n < 0 && errno == EAGAIN)
@@ -279,7 +284,7 @@ void relay_event(struct conn *c, bool plain, uint32_t events)
 void relay_start(struct conn *c)
 {
 	c->phase = CONN_RELAY;
-	worker_no_deadline(c);
+	worker_deadline(c, c->worker->now_ms + ANSWER_MS);
 	flush_plain(c);
 	/* what the client sent behind its request head may already be inside GnuTLS */
 	for (unsigned i = 0; i < ROUNDS && c->phase == CONN_RELAY && c->buffer_len == c->buffer_off; i++)

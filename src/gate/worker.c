@@ -208,8 +208,11 @@ static void take_trusted(struct worker *w)
 	for (size_t i = 0; i < n; i++) {
 		struct conn *c = find(w, ids[i]);
 
-		if (c)
-			strangers_leave(w->gate->strangers, &c->stranger);
+		if (!c)
+			continue;
+		strangers_leave(w->gate->strangers, &c->stranger);
+		if (c->phase == CONN_RELAY)
+			worker_no_deadline(c);
 	}
 }
 

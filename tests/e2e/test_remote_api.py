@@ -468,9 +468,45 @@ def test_a_thousand_half_open_connections(daemon, admin):
     eventually(lambda: any("connections" in w["type"] for w in daemon.api.get("/1.0/warnings?recursion=1")), what="a warning")
 
 
-def test_stranger_trickling_a_body(stranger, daemon):
+def test_stranger_with_a_large_body(stranger, daemon):
     sock = connect(certificate=stranger.certificate, timeout=100)
     sock.sendall(b"POST /1.0/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n")
     reply = sock.recv(4096)
     assert reply.startswith(b"HTTP/1.1 413"), reply
     sock.close()
+
+
+def test_deadlines_of_strangers(stranger, admin):
+    """Silent: ten seconds; a head that never ends: thirty; a body that trickles: sixty. Whom we know may take longer."""
+    head = b"POST /1.0/certificates HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n"
+    begin = time.monotonic()
+    silent = socket.create_connection(("127.0.0.1", tls.PORT), timeout=100)
+    heads, bodies, known = (connect(certificate=who.certificate, timeout=100) for who in (stranger, stranger, admin))
+    heads.sendall(head)
+    bodies.sendall(head + b"\r\n{")
+    known.sendall(head + b"\r\n{")
+    ended = {}
+
+    def is_open(sock):
+        sock.settimeout(0.01)
+        try:
+            return bool(sock.recv(1000))
+        except (TimeoutError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+
+    while time.monotonic() - begin < 75:
+        for name, sock in (("silent", silent), ("head", heads), ("body", bodies), ("known", known)):
+            if name in ended:
+                continue
+            with contextlib.suppress(OSError):
+                if name != "silent":
+                    sock.sendall(b"x")
+            if not is_open(sock):
+                ended[name] = time.monotonic() - begin
+        time.sleep(1)
+    for sock in (silent, heads, bodies, known):
+        sock.close()
+    assert set(ended) == {"silent", "head", "body"}, ended
+    assert 9 < ended["silent"] < 20 and 29 < ended["head"] < 45 and 59 < ended["body"] < 72, ended
