@@ -42,16 +42,15 @@ static void remove_at_locked(struct warnings *w, size_t i) REQUIRES(w->lock)
 	w->n--;
 }
 
-static void load_row(struct db_warning *row, void *arg)
+/* Under the database's lock, which is below ours: so without ours, which nobody else can have yet. */
+static void load_row(struct db_warning *row, void *arg) UNSHARED
 {
 	struct warnings *w = arg;
 	struct warning *x = xnew(struct warning);
 
 	x->row = *row;
 	*row = (struct db_warning){0};
-	mutex_lock(&w->lock);
 	add_locked(w, x);
-	mutex_unlock(&w->lock);
 }
 
 int warnings_new(struct db *db, struct warnings **ret, struct error *err)

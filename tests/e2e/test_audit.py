@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from helpers import tls
 from helpers.daemon import Daemon, eventually
 
 pytestmark = pytest.mark.ours
@@ -271,6 +272,23 @@ def test_rotation_and_missing_file(daemon):
         path.rename(daemon.root / "aside")
         assert_damaged(daemon, "missing")
         (daemon.root / "aside").rename(path)
+    assert verify(daemon).returncode == 0
+
+
+def test_strangers_cannot_fill_it(daemon):
+    """Denials beyond a rate are counted; the count is there when the daemon ends."""
+    assert daemon.api.patch("/1.0", {"config": {"core.https_address": "127.0.0.1:8443"}}).status == 200
+    eventually(lambda: tls.TlsClient().request("GET", "/1.0").status == 200, what="the daemon listens")
+    for _ in range(150):
+        assert tls.TlsClient().request("GET", "/1.0/instances").status == 403
+    denied = [e for e in entries(daemon) if e["event"] == "request-denied"]
+    assert 0 < len(denied) <= 61
+    assert {(e["verdict"], e["protocol"], e["path"], e["address"].rsplit(":", 1)[0]) for e in denied} == {
+        ("denied", "none", "/1.0/instances", "127.0.0.1")}
+    daemon.stop()
+    [summary] = [e for e in entries(daemon) if e["event"] == "audit-summary"]
+    assert summary["count"] + len(denied) == 150
+    assert f"from 127.0.0.1 ({summary['count']})" in summary["detail"], summary
     assert verify(daemon).returncode == 0
 
 

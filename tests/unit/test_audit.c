@@ -647,7 +647,10 @@ static void kill_loses_nothing_acknowledged(void **state)
 			_exit(1);
 		}
 		close(fds[1]);
-		usleep(30000 + round * 7000);
+		/* it is at work */
+		assert_int_equal(read(fds[0], &c, 1), 1);
+		acknowledged++;
+		usleep(round * 7000);
 		kill(pid, SIGKILL);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		while (read(fds[0], &c, 1) == 1)
