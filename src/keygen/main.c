@@ -1,7 +1,7 @@
 /*
  * lxd-keygen [--client] CERTIFICATE KEY: make a key pair, EC P-384 with SHA-384, valid for ten years, for the server or
  * for a client. A program of its own, so that key generation code is never in the daemon's memory. A client's pair
- * that is there already is kept: two clients may want to make it at the same time.
+ * that is there already is kept. Whoever starts it for a client holds the lock of the folder (src/client/config.c).
  */
 #include <fcntl.h>
 #include <gnutls/crypto.h>
@@ -185,13 +185,13 @@ static int lock_folder(const struct job *job, int *ret_fd, struct error *err)
 static int run(const struct job *job, struct error *err)
 {
 	auto_close int lock = -EBADF;
-	int r = lock_folder(job, &lock, err);
+	int r = 0;
 
-	if (r < 0)
-		return r;
 	if (job->client && access(job->crt_path, F_OK) == 0 && access(job->key_path, F_OK) == 0)
 		return 0;
-	return make_pair(job, err);
+	if (!job->client)
+		r = lock_folder(job, &lock, err);
+	return r < 0 ? r : make_pair(job, err);
 }
 
 int main(int argc, char **argv)

@@ -1,4 +1,5 @@
 """lxd-keygen: what is in the pairs that it makes, and that a pair is whole whenever it is interrupted."""
+import fcntl
 import os
 import pathlib
 import re
@@ -96,10 +97,17 @@ def test_an_ordinary_user(tmp_path):
 
 
 def test_many_at_once(tmp_path):
-    """Clients that start together end with one pair, which belongs together."""
-    runs = [subprocess.Popen([KEYGEN, "--client", tmp_path / "x.crt", tmp_path / "x.key"]) for _ in range(12)]
+    """Runs that start together end with one pair, which belongs together."""
+    runs = [subprocess.Popen([KEYGEN, tmp_path / "x.crt", tmp_path / "x.key"]) for _ in range(12)]
     assert {p.wait() for p in runs} == {0}
     assert belongs(tmp_path) and sorted(os.listdir(tmp_path)) == ["x.crt", "x.key"]
+
+
+def test_a_client_that_holds_the_lock(tmp_path):
+    fd = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    assert make(tmp_path, "--client", timeout=20).returncode == 0
+    os.close(fd)
 
 
 def test_killed_at_any_time(tmp_path):
