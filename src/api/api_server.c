@@ -399,6 +399,27 @@ static int get_ready(struct api_call *c, struct error *err)
 	return 0;
 }
 
+/* How the trust password's guard stands. */
+static int get_trust(struct api_call *c, struct error *err UNUSED)
+{
+	struct strbuf b = STRBUF_INIT;
+	struct jsonw w = JSONW(&b);
+	struct password_stats stats;
+
+	password_guard_stats(c->api->password_guard, &stats);
+	jsonw_object_begin(&w);
+	jsonw_key(&w, "password");
+	jsonw_object_begin(&w);
+	jsonw_kv_uint(&w, "evaluated", stats.evaluated);
+	jsonw_kv_uint(&w, "throttled", stats.throttled);
+	jsonw_kv_uint(&w, "busy", stats.busy);
+	jsonw_kv_uint(&w, "sources", stats.sources);
+	jsonw_object_end(&w);
+	jsonw_object_end(&w);
+	api_sync(c, &b);
+	return 0;
+}
+
 static int put_shutdown(struct api_call *c, struct error *err UNUSED)
 {
 	bool force = parse_bool_or(http_query(c->req, "force"), false);
@@ -414,6 +435,11 @@ const struct api_route api_internal_routes[] = {
 	 .perm = PERM_INTERNAL,
 	 .handler = get_ready,
 	 .doc = "200 once start-up is complete"},
+	{.path = "/internal/trust",
+	 .method = HTTP_GET,
+	 .perm = PERM_INTERNAL,
+	 .handler = get_trust,
+	 .doc = "How many guesses of the trust password were looked at, and how many were not"},
 	{.path = "/internal/shutdown",
 	 .method = HTTP_PUT,
 	 .perm = PERM_INTERNAL,

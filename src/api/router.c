@@ -171,6 +171,13 @@ static bool open_to_strangers(const struct api_call *c)
 	return c->route->perm == PERM_ANYONE || (c->route->perm == PERM_METRICS && metrics_are_open(c->api));
 }
 
+static void become_stranger(struct api_call *c)
+{
+	c->id.kind = IDENTITY_NONE;
+	c->req->body_max = STRANGERS_BODY_MAX;
+	c->req->close_after = true;
+}
+
 static int check_project(struct api_call *c, struct error *err)
 {
 	const char *project = http_query(c->req, "project");
@@ -221,7 +228,7 @@ static int check_access(struct api_call *c, struct error *err)
 		return r;
 	/* a metrics certificate is a stranger's everywhere but at the metrics */
 	if (c->id.kind == IDENTITY_METRICS && (!c->route || c->route->perm != PERM_METRICS))
-		c->id.kind = IDENTITY_NONE;
+		become_stranger(c);
 	c->project = str_is_empty(project) ? "default" : project;
 	if (c->id.kind == IDENTITY_NONE && !open_to_strangers(c))
 		return error_set(err, 403, "not authorized");
@@ -264,12 +271,10 @@ static int on_begin(struct http_request *req, void *arg, struct error *err)
 	req->body_max = BODY_MAX;
 	c->id = trust_identify(c->api->trust, &req->peer);
 	req->rank = identity_rank(&c->id);
-	if (c->id.kind == IDENTITY_NONE) {
-		req->body_max = STRANGERS_BODY_MAX;
-		req->close_after = true;
-	} else {
+	if (c->id.kind == IDENTITY_NONE)
+		become_stranger(c);
+	else
 		api_vouch(c);
-	}
 	if (req->method == HTTP_OPTIONS)
 		return 0;
 	if (s.n > SEGMENTS_MAX || !listener_serves(req))

@@ -96,5 +96,6 @@ static const struct route_access route_access[] = {
 	{"DELETE", "/1.0/warnings/{uuid}", "++----"},
 	{"GET", "/internal/audit", "+-----"},
 	{"GET", "/internal/ready", "+-----"},
+	{"GET", "/internal/trust", "+-----"},
 	{"PUT", "/internal/shutdown", "+-----"},
 };
