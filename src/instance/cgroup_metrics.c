@@ -19,6 +19,7 @@
 struct reader {
 	const struct cgroup_layout *layout;
 	struct strmap paths;
+	int64_t host_memory;
 	const char *labels;
 	struct metrics *out;
 };
@@ -105,7 +106,7 @@ static int64_t sum(int64_t a, int64_t b)
 	return a < 0 || b < 0 ? -1 : a + b;
 }
 
-static int64_t host_memory(const struct cgroup_layout *l)
+int64_t cgroup_host_memory(const struct cgroup_layout *l)
 {
 	auto_free char *path = xasprintf("%s/proc/meminfo", l->root);
 	auto_strbuf struct strbuf text = STRBUF_INIT;
@@ -122,7 +123,7 @@ static int64_t host_memory(const struct cgroup_layout *l)
 /* What it may use is its limit, or all that the host has. */
 static void add_room(struct reader *r, int64_t limit, int64_t usage, int64_t cached)
 {
-	int64_t total = host_memory(r->layout), available;
+	int64_t total = r->host_memory, available;
 
 	if (limit >= 0 && (total < 0 || limit < total))
 		total = limit;
@@ -247,10 +248,10 @@ static void read_disk_v2(struct reader *r)
 	}
 }
 
-int cgroup_metrics_read(const struct cgroup_layout *l, pid_t init_pid, const char *labels, struct metrics *out,
-			struct error *err)
+int cgroup_metrics_read(const struct cgroup_layout *l, int64_t host_memory, pid_t init_pid, const char *labels,
+			struct metrics *out, struct error *err)
 {
-	struct reader r = {.layout = l, .labels = labels, .out = out};
+	struct reader r = {.layout = l, .host_memory = host_memory, .labels = labels, .out = out};
 	int rc = cgroup_membership(l, init_pid, &r.paths, err);
 
 	if (rc == 0 && strmap_get(&l->mounts, "cpuacct"))

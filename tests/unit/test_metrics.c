@@ -101,7 +101,7 @@ static void read_all(struct metrics *m)
 	struct cgroup_layout l;
 
 	expect_ok(cgroup_layout_read(root, &l, &err), &err);
-	expect_ok(cgroup_metrics_read(&l, 42, "name=\"c\"", m, &err), &err);
+	expect_ok(cgroup_metrics_read(&l, cgroup_host_memory(&l), 42, "name=\"c\"", m, &err), &err);
 	cgroup_layout_done(&l);
 }
 
@@ -206,7 +206,7 @@ static void ended_process_is_an_error(void **state UNUSED)
 
 	put("/proc/self/mountinfo", "36 35 0:30 / /cg rw - cgroup2 cgroup2 rw\n");
 	expect_ok(cgroup_layout_read(root, &l, &err), &err);
-	assert_int_equal(cgroup_metrics_read(&l, 43, "", &m, &err), -ESRCH);
+	assert_int_equal(cgroup_metrics_read(&l, -1, 43, "", &m, &err), -ESRCH);
 	expect_error(-ESRCH, &err, 500, "it has ended");
 	cgroup_layout_done(&l);
 }
