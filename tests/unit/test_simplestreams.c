@@ -131,8 +131,8 @@ static void damaged_items_are_left_out(void **state)
 		"{\"products\":{\"a\":null,\"b\":1,\"c\":{\"arch\":\"vax\",\"versions\":{}}}}",
 		"{\"products\":{\"a\":{\"arch\":\"amd64\",\"versions\":{\"2024\":{\"items\":{}}}}}}",
 		"{\"products\":{\"a\":{\"arch\":\"amd64\",\"versions\":{\"20241301\":{\"items\":{}}}}}}",
-		"{\"products\":{\"a\":{\"arch\":\"amd64\",\"versions\":{\"20240101\":{\"items\":{\"x\":{\"ftype\":"
-		"\"lxd.tar.xz\"}}}}}}}",
+		("{\"products\":{\"a\":{\"arch\":\"amd64\",\"versions\":{\"20240101\":{\"items\":{\"x\":{\"ftype\":"
+		 "\"lxd.tar.xz\"}}}}}}}"),
 	};
 
 	(void)state;
