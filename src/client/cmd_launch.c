@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "base/yamltext.h"
 #include "client/client.h"
-#include "client/image.h"
+#include "client/image_pull.h"
 #include "client/instance.h"
 #include "client/state.h"
 
@@ -119,8 +119,9 @@ static int gather(struct cli *c, struct launch *l, struct error *err)
 	return instance_parse_devices(option_list(c->options, "device"), &l->devices, err);
 }
 
-/* @fingerprint NULL: an empty instance */
-static char *request_body(struct cli *c, const struct launch *l, const char *name, const char *fingerprint)
+/* @image NULL: an empty instance; @server: where it is fetched from, NULL: it is there */
+static char *request_body(struct cli *c, const struct launch *l, const char *name, const struct image_pull *image,
+			  const char *server)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
@@ -137,9 +138,10 @@ static char *request_body(struct cli *c, const struct launch *l, const char *nam
 	jsonw_kv_str(&w, "instance_type", option_str(c->options, "type"));
 	jsonw_key(&w, "source");
 	jsonw_object_begin(&w);
-	jsonw_kv_str(&w, "type", fingerprint ? "image" : "none");
-	if (fingerprint)
-		jsonw_kv_str(&w, "fingerprint", fingerprint);
+	if (image)
+		image_pull_write(image, server, &w);
+	else
+		jsonw_kv_str(&w, "type", "none");
 	jsonw_object_end(&w);
 	jsonw_object_end(&w);
 	return strbuf_take(&b);
@@ -208,14 +210,46 @@ static int open_targets(struct cli *c, struct target *image, struct target *dest
 	return r;
 }
 
+static int try_server(struct cli *c, struct target *dest, const struct launch *l, const struct image_pull *image,
+		      const char *server, struct json **ret_op, struct error *err)
+{
+	auto_free char *body = request_body(c, l, dest->name, image, server);
+	auto_api_reply struct api_reply reply = API_REPLY_INIT;
+	int r = api_call(dest->api, "POST", "/1.0/instances", body, NULL, &reply, err);
+
+	return r < 0 ? r : cli_wait(c, dest->api, &reply, ret_op, err);
+}
+
+/* The addresses of the image's server one after the other. */
+static int try_servers(struct cli *c, struct target *dest, const struct launch *l, const struct image_pull *image,
+		       struct json **ret_op, struct error *err)
+{
+	auto_strbuf struct strbuf all = STRBUF_INIT;
+	bool differ = false;
+	int r = 0;
+
+	for (size_t i = 0; i < image->servers.len; i++) {
+		auto_error struct error e = ERROR_INIT;
+
+		r = try_server(c, dest, l, image, image->servers.items[i], ret_op, &e);
+		if (r >= 0)
+			return 0;
+		json_free(TAKE_PTR(*ret_op));
+		differ = differ || (i && !streq(error_msg(err), error_msg(&e)));
+		strbuf_appendf(&all, "\n - %s: %s", image->servers.items[i], error_msg(&e));
+		r = error_move(err, &e);
+	}
+	if (differ)
+		return error_set(err, err->status, "Failed instance creation:%s", strbuf_str(&all));
+	return error_wrap(err, "Failed instance creation");
+}
+
 static int create(struct cli *c, struct target *dest, char **ret_name, struct error *err)
 {
 	CLEANUP(launch_done) struct launch l = {0};
 	auto_target struct target image = TARGET_INIT;
-	auto_api_reply struct api_reply reply = API_REPLY_INIT;
+	auto_image_pull struct image_pull pull = IMAGE_PULL_INIT;
 	auto_json struct json *op = NULL;
-	auto_free char *fingerprint = NULL;
-	auto_free char *body = NULL;
 	int r;
 
 	r = open_targets(c, &image, dest, err);
@@ -226,19 +260,12 @@ static int create(struct cli *c, struct target *dest, char **ret_name, struct er
 	if (!cli_quiet(c))
 		printf(*dest->name ? "Creating %s\n" : "Creating the instance\n", dest->name);
 	fflush(stdout);
-	if (image.remote) {
-		r = target_connect(c, &image, err);
-		if (r >= 0)
-			r = image_resolve(image.api, image.name, &fingerprint, err);
-		if (r < 0)
-			return r;
-		if (image.api != dest->api)
-			return error_set(err, 501, "Images of another remote are not supported yet");
-	}
-	body = request_body(c, &l, dest->name, fingerprint);
-	r = api_call(dest->api, "POST", "/1.0/instances", body, NULL, &reply, err);
-	if (r >= 0)
-		r = cli_wait(c, dest->api, &reply, &op, err);
+	if (image.remote)
+		r = image_pull_prepare(c, &image, dest, &pull, err);
+	if (r >= 0 && pull.servers.len)
+		r = try_servers(c, dest, &l, &pull, &op, err);
+	else if (r >= 0)
+		r = try_server(c, dest, &l, image.remote ? &pull : NULL, NULL, &op, err);
 	if (r < 0)
 		return r;
 	*ret_name = *dest->name ? xstrdup(dest->name) : instance_name_of_operation(op, NULL);
