@@ -81,7 +81,7 @@ static void on_signal(int sig)
 static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
 
 /* Read without echo; a signal that would end or stop the program does so after the echo is back. */
-static int read_hidden(const struct termios *before, char **ret, struct error *err)
+static int ask_hidden(const char *text, const struct termios *before, char **ret, struct error *err)
 {
 	struct sigaction catch = {.sa_handler = on_signal}, old[ARRAY_SIZE(ending)];
 	struct termios quiet = *before;
@@ -93,6 +93,9 @@ static int read_hidden(const struct termios *before, char **ret, struct error *e
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
 	quiet.c_lflag |= ICANON | ISIG;
 	tcsetattr(STDIN_FILENO, TCSADRAIN, &quiet);
+	/* only now: who sees the question may type at once */
+	fputs(text, stdout);
+	fflush(stdout);
 	r = read_secret(ret, err);
 	tcsetattr(STDIN_FILENO, TCSADRAIN, before);
 	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
@@ -110,10 +113,10 @@ int prompt_secret(const char *text, char **ret, struct error *err)
 	struct termios before;
 	int r;
 
+	if (tcgetattr(STDIN_FILENO, &before) == 0)
+		return ask_hidden(text, &before, ret, err);
 	fputs(text, stdout);
 	fflush(stdout);
-	if (tcgetattr(STDIN_FILENO, &before) == 0)
-		return read_hidden(&before, ret, err);
 	r = read_secret(ret, err);
 	putchar('\n');
 	return r;
