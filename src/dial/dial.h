@@ -66,6 +66,11 @@ ssize_t link_read(struct link *l, void *buf, size_t len) MUST_USE;
 void link_queue(struct link *l, const void *data, size_t len);
 /* Write what is queued. With a deadline all of it, or -EAGAIN; without, what the socket takes. Negative errno. */
 int link_flush(struct link *l) MUST_USE;
+/* Bytes that have been read from the socket, but not asked for yet: poll() does not tell of them. */
+static inline size_t link_buffered(const struct link *l)
+{
+	return l->in_end - l->in_start;
+}
 static inline size_t link_queued(const struct link *l)
 {
 	return l->out_end - l->out_start;

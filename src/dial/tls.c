@@ -274,6 +274,9 @@ static void from_server(struct relay *r)
 			r->end += (size_t)n;
 			continue;
 		}
+		/* a message of the handshake (a ticket) was taken, and the answer came together with it */
+		if (n == GNUTLS_E_AGAIN && link_buffered(r->t->link))
+			continue;
 		if (n == GNUTLS_E_AGAIN)
 			return;
 		if (n == GNUTLS_E_INTERRUPTED || (n < 0 && !gnutls_error_is_fatal((int)n) && n != GNUTLS_E_REHANDSHAKE))
