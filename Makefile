@@ -1,5 +1,5 @@
 # A thin face over Meson and the scripts; everything here can be called directly too.
-.PHONY: all check unit check-asan check-tsan e2e lint format quickstart bench tags clean
+.PHONY: all check fuzz unit check-asan check-tsan e2e lint format quickstart bench tags clean
 
 all:
 	@[ -f build/build.ninja ] || meson setup build
@@ -7,6 +7,9 @@ all:
 
 check:
 	scripts/check
+
+fuzz:
+	scripts/check --fuzz $(S)
 
 unit: all
 	meson test -C build --print-errorlogs
@@ -42,4 +45,4 @@ tags:
 	git ls-files '*.c' '*.h' | ctags -L -
 
 clean:
-	rm -rf build build-asan build-tsan build-check build-check-clang build-check-asan
+	rm -rf build build-asan build-tsan build-check build-check-clang build-check-asan build-check-fuzz
