@@ -1,4 +1,4 @@
-/* `lxc copy`, `lxc move` and `lxc rename`, on one server. */
+/* `lxc copy`, `lxc move` and `lxc rename`, on one server; between two: migrate.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,19 +7,13 @@
 #include "base/str.h"
 #include "client/client.h"
 #include "client/instance.h"
+#include "client/migrate.h"
 
-static int same_server(struct cli *c, struct target *source, struct target *dest, struct error *err)
+static int open_both(struct cli *c, struct target *source, struct target *dest, struct error *err)
 {
-	int r;
+	int r = target_open_named(c, cli_arg(c, 0), "source instance", source, err);
 
-	r = target_open_named(c, cli_arg(c, 0), "source instance", source, err);
-	if (r >= 0)
-		r = target_open(c, cli_arg(c, 1), dest, err);
-	if (r < 0)
-		return r;
-	if (source->api != dest->api)
-		return error_set(err, 501, "Transfers between servers are not supported yet");
-	return 0;
+	return r < 0 ? r : target_open(c, cli_arg(c, 1), dest, err);
 }
 
 /* A copy keeps the source's settings, except what belongs to the source alone. */
@@ -29,7 +23,8 @@ static bool keeps_on_copy(const char *key)
 	       streq(key, "volatile.last_state.idmap");
 }
 
-static int copy_config(const struct json *source, struct cli *c, struct strmap *ret, struct error *err)
+/* @moves: it stays the same instance. */
+static int copy_config(const struct json *source, struct cli *c, bool moves, struct strmap *ret, struct error *err)
 {
 	auto_strmap struct strmap all = STRMAP_INIT;
 	int r;
@@ -38,7 +33,7 @@ static int copy_config(const struct json *source, struct cli *c, struct strmap *
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < all.len; i++)
-		if (keeps_on_copy(all.items[i].key))
+		if (moves ? !streq(all.items[i].key, "volatile.last_state.power") : keeps_on_copy(all.items[i].key))
 			strmap_set(ret, all.items[i].key, all.items[i].value);
 	return instance_parse_config(option_list(c->options, "config"), ret, err);
 }
@@ -86,38 +81,42 @@ static void write_source(struct cli *c, struct jsonw *w, const char *source)
 	jsonw_object_end(w);
 }
 
-static int copy_body(struct cli *c, const struct json *inst, const char *source, const char *name, char **ret,
-		     struct error *err)
+/* What a new instance is made of: the old one, under another name. */
+struct copying {
+	struct cli *c;
+	const struct json *inst;
+	const char *name;
+	bool moves;
+};
+
+/* The members of the request but for the source. */
+static int copy_members(void *arg, struct jsonw *w, struct error *err)
 {
+	const struct copying *cp = arg;
+	struct cli *c = cp->c;
 	auto_strmap struct strmap config = STRMAP_INIT;
 	auto_mapmap struct mapmap devices = MAPMAP_INIT;
 	auto_strv struct strv profiles = STRV_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
-	struct jsonw w = JSONW(&b);
-	const char *type = json_get_str(inst, "type");
-	int r;
+	const char *type = json_get_str(cp->inst, "type");
+	int r = copy_config(cp->inst, c, cp->moves, &config, err);
 
-	r = copy_config(inst, c, &config, err);
 	if (r >= 0)
-		r = copy_devices(inst, c, &devices, err);
+		r = copy_devices(cp->inst, c, &devices, err);
 	if (r >= 0)
-		r = copy_profiles(inst, c, &profiles, err);
+		r = copy_profiles(cp->inst, c, &profiles, err);
 	if (r < 0)
 		return r;
-	jsonw_object_begin(&w);
-	jsonw_kv_str(&w, "name", name);
-	jsonw_kv_str(&w, "type", type ? type : "container");
-	jsonw_kv_str(&w, "architecture", json_get_str(inst, "architecture"));
-	jsonw_kv_strmap(&w, "config", &config);
-	jsonw_kv_mapmap(&w, "devices", &devices);
-	jsonw_kv_strv(&w, "profiles", &profiles);
-	jsonw_kv_bool(&w, "ephemeral", option_bool(c->options, "ephemeral"));
-	jsonw_kv_bool(&w, "stateful",
-		      json_is_true(json_get(inst, "stateful")) && !option_bool(c->options, "stateless"));
-	jsonw_kv_str(&w, "description", json_get_str(inst, "description"));
-	write_source(c, &w, source);
-	jsonw_object_end(&w);
-	*ret = strbuf_take(&b);
+	jsonw_kv_str(w, "name", cp->name);
+	jsonw_kv_str(w, "type", type ? type : "container");
+	jsonw_kv_str(w, "architecture", json_get_str(cp->inst, "architecture"));
+	jsonw_kv_strmap(w, "config", &config);
+	jsonw_kv_mapmap(w, "devices", &devices);
+	jsonw_kv_strv(w, "profiles", &profiles);
+	jsonw_kv_bool(w, "ephemeral",
+		      cp->moves ? json_is_true(json_get(cp->inst, "ephemeral")) : option_bool(c->options, "ephemeral"));
+	jsonw_kv_bool(w, "stateful",
+		      json_is_true(json_get(cp->inst, "stateful")) && !option_bool(c->options, "stateless"));
+	jsonw_kv_str(w, "description", json_get_str(cp->inst, "description"));
 	return 0;
 }
 
@@ -130,32 +129,81 @@ static char *source_url(const char *name)
 	return slash ? cli_url("/1.0/instances/%s/snapshots/%s", inst, slash + 1) : cli_url("/1.0/instances/%s", name);
 }
 
+static int copy_on_server(struct copying *cp, const struct target *source, const struct target *dest,
+			  struct json **ret_op, struct error *err)
+{
+	auto_api_reply struct api_reply reply = API_REPLY_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	struct jsonw w = JSONW(&b);
+	int r;
+
+	jsonw_object_begin(&w);
+	r = copy_members(cp, &w, err);
+	if (r < 0)
+		return r;
+	write_source(cp->c, &w, source->name);
+	jsonw_object_end(&w);
+	r = api_call(dest->api, "POST", "/1.0/instances", b.data, NULL, &reply, err);
+	return r < 0 ? r : cli_wait(cp->c, dest->api, &reply, ret_op, err);
+}
+
+static int copy_between(struct copying *cp, const struct target *source, const struct target *dest,
+			struct json **ret_op, struct error *err)
+{
+	const char *mode = option_str(cp->c->options, "mode");
+	const char *status = json_get_str(cp->inst, "status");
+	bool runs = status && !streq(status, "Stopped");
+	struct migration m = {.c = cp->c,
+			      .source = source,
+			      .dest = dest,
+			      .mode = mode ? mode : "pull",
+			      .live = runs && !option_bool(cp->c->options, "stateless"),
+			      .instance_only = option_bool(cp->c->options, "instance-only"),
+			      .body = copy_members,
+			      .body_arg = cp};
+
+	if (strchr(source->name, '/'))
+		return error_set(err, 501, "Copies of snapshots between servers are not supported yet");
+	if (option_bool(cp->c->options, "refresh"))
+		return error_set(err, 501, "--refresh between servers is not supported yet");
+	return migration_run(&m, ret_op, err);
+}
+
+/* Copy @source to @dest, whose name may be empty: the same on another server, one of the server's choice on the same.
+ */
+static int copy_to(struct cli *c, const struct target *source, struct target *dest, bool moves, struct json **ret_op,
+		   struct error *err)
+{
+	auto_api_reply struct api_reply inst = API_REPLY_INIT;
+	auto_free char *url = source_url(source->name);
+	struct copying cp = {.c = c, .moves = moves};
+	bool same = source->api == dest->api;
+	int r = api_get(source->api, url, &inst, err);
+
+	if (r < 0)
+		return r;
+	if (!*dest->name && cli_arg(c, 1) && !same) {
+		free(dest->name);
+		dest->name = xstrndup(source->name, strcspn(source->name, "/"));
+	}
+	cp.inst = inst.metadata;
+	cp.name = dest->name;
+	return same ? copy_on_server(&cp, source, dest, ret_op, err) : copy_between(&cp, source, dest, ret_op, err);
+}
+
 static int run_copy(struct cli *c, struct error *err)
 {
 	auto_target struct target source = TARGET_INIT;
 	auto_target struct target dest = TARGET_INIT;
-	auto_api_reply struct api_reply inst = API_REPLY_INIT;
-	auto_api_reply struct api_reply reply = API_REPLY_INIT;
 	auto_json struct json *op = NULL;
-	auto_free char *url = NULL;
-	auto_free char *body = NULL;
 	auto_free char *name = NULL;
-	int r;
+	int r = open_both(c, &source, &dest, err);
 
-	r = same_server(c, &source, &dest, err);
-	if (r < 0)
-		return r;
-	url = source_url(source.name);
-	r = api_get(source.api, url, &inst, err);
 	if (r >= 0)
-		r = copy_body(c, inst.metadata, source.name, dest.name, &body, err);
-	if (r >= 0)
-		r = api_call(dest.api, "POST", "/1.0/instances", body, NULL, &reply, err);
-	if (r >= 0)
-		r = cli_wait(c, dest.api, &reply, &op, err);
+		r = copy_to(c, &source, &dest, /* moves= */ false, &op, err);
 	if (r < 0 || *dest.name)
 		return r;
-	name = instance_name_of_operation(op, source.name);
+	name = instance_name_of_operation(op, source.api == dest.api ? source.name : NULL);
 	if (name)
 		printf("Instance name is: %s\n", name);
 	return 0;
@@ -194,24 +242,50 @@ static int rename_target(struct cli *c, struct target *source, const char *new_n
 	return post_rename(c, source->api, url, new_slash + 1, NULL, err);
 }
 
+/* To another server: a copy that stays the same instance, then the original goes. */
+static int move_between(struct cli *c, const struct target *source, struct target *dest, struct error *err)
+{
+	auto_free char *url = source_url(source->name);
+	auto_json struct json *op = NULL;
+	int r = copy_to(c, source, dest, /* moves= */ true, &op, err);
+
+	if (r < 0)
+		return r;
+	r = cli_do(c, source->api, "DELETE", url, NULL, NULL, err);
+	return r < 0 ? error_wrap(err, "Failed to delete original instance after copying it") : 0;
+}
+
+static int move_on_server(struct cli *c, struct target *source, const struct target *dest, struct error *err)
+{
+	static const char *const unsupported[] = {"config", "device", "profile", "no-profiles"};
+	const char *pool = option_str(c->options, "storage");
+
+	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
+		if (option_given(c->options, unsupported[i]))
+			return pool ? error_set(err, 501, "move --%s is not supported on one server yet",
+						unsupported[i])
+				    : error_set(err, 400, "Can't override configuration or profiles in local rename");
+	if (!*dest->name && !pool)
+		return error_set(err, 400, "Missing new instance name");
+	return rename_target(c, source, *dest->name ? dest->name : source->name, pool, err);
+}
+
 static int run_move(struct cli *c, struct error *err)
 {
-	static const char *const unsupported[] = {"target", "target-project", "config",
-						  "device", "profile",        "no-profiles"};
+	static const char *const unsupported[] = {"target", "target-project"};
 	auto_target struct target source = TARGET_INIT;
 	auto_target struct target dest = TARGET_INIT;
-	const char *pool = option_str(c->options, "storage");
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
 		if (option_given(c->options, unsupported[i]))
 			return error_set(err, 501, "move --%s is not supported yet", unsupported[i]);
-	r = same_server(c, &source, &dest, err);
+	r = open_both(c, &source, &dest, err);
 	if (r < 0)
 		return r;
-	if (!*dest.name && !pool)
-		return error_set(err, 400, "Missing new instance name");
-	return rename_target(c, &source, *dest.name ? dest.name : source.name, pool, err);
+	if (source.api == dest.api)
+		return move_on_server(c, &source, &dest, err);
+	return move_between(c, &source, &dest, err);
 }
 
 static int run_rename(struct cli *c, struct error *err)

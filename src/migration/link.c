@@ -143,26 +143,40 @@ int migration_link_recv(struct migration_link *l, int timeout_ms, struct strbuf 
 	return -ETIMEDOUT;
 }
 
+/* Say goodbye on each socket whose queue is empty (a close frame would overtake what waits); how many are open. */
+static int say_goodbye(struct migration_link *l, bool said[MIGRATION_SOCKETS])
+{
+	int open = 0;
+
+	for (int k = 0; k < MIGRATION_SOCKETS; k++) {
+		struct wsclient *ws = l->ws[k];
+
+		if (!ws || !wsclient_is_open(ws))
+			continue;
+		if (!said[k] && !wsclient_queued(ws)) {
+			wsclient_close(ws);
+			said[k] = true;
+		}
+		open += wsclient_is_open(ws);
+	}
+	return open;
+}
+
 /* Let what is queued go out, and the peer say goodbye too. */
 static void farewell(struct migration_link *l)
 {
 	int64_t deadline = time_monotonic_ms() + FAREWELL_MS;
-	int64_t left;
+	bool said[MIGRATION_SOCKETS] = {false};
 
-	for (int k = 0; k < MIGRATION_SOCKETS; k++)
-		if (l->ws[k])
-			wsclient_close(l->ws[k]);
-	while ((left = deadline - time_monotonic_ms()) > 0) {
+	while (say_goodbye(l, said) > 0) {
+		int64_t left = deadline - time_monotonic_ms();
 		struct pollfd p[MIGRATION_SOCKETS];
-		int open = 0;
 
-		for (int k = 0; k < MIGRATION_SOCKETS; k++) {
-			bool there = l->ws[k] && wsclient_is_open(l->ws[k]);
-
-			p[k] = there ? migration_link_pollfd(l, k, true) : (struct pollfd){.fd = -1};
-			open += there;
-		}
-		if (!open || (poll(p, MIGRATION_SOCKETS, (int)left) < 0 && errno != EINTR))
+		if (left <= 0)
+			return;
+		for (int k = 0; k < MIGRATION_SOCKETS; k++)
+			p[k] = l->ws[k] ? migration_link_pollfd(l, k, true) : (struct pollfd){.fd = -1};
+		if (poll(p, MIGRATION_SOCKETS, (int)left) < 0 && errno != EINTR)
 			return;
 		for (int k = 0; k < MIGRATION_SOCKETS; k++)
 			if (p[k].fd >= 0)

@@ -16,7 +16,10 @@ BIN = pathlib.Path("/usr/bin") if REFERENCE else pathlib.Path(os.environ.get("LX
 
 
 class Daemon:
-    def __init__(self, directory):
+    def __init__(self, directory, reference=REFERENCE):
+        self.reference = reference
+        self.bin = pathlib.Path("/usr/bin") if reference else BIN
+        self.extra_env = {}
         self.root = pathlib.Path(directory)
         self.dir = self.root / "lxd"
         self.dir.mkdir(parents=True)
@@ -34,7 +37,7 @@ class Daemon:
     def spawn(self, *args, log=None, **kwargs):
         """A daemon process on this directory; returns at once."""
         with open(log or self.log_path, "ab") as out:
-            return subprocess.Popen([str(BIN / "lxd"), "--group", "root", *([] if REFERENCE else ["--debug"]), *args], env=self.env(), stdin=subprocess.DEVNULL,
+            return subprocess.Popen([str(self.bin / "lxd"), "--group", "root", *([] if self.reference else ["--debug"]), *args], env=self.env(), stdin=subprocess.DEVNULL,
                                     stdout=out, stderr=out, **kwargs)
 
     def start(self, *args):
@@ -79,7 +82,7 @@ class Daemon:
     def env(self, **more):
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.root), "LANG": "C.UTF-8", "TERM": "xterm",
                 "LXD_DIR": str(self.dir), "LXD_CONF": str(self.root / "client"),
-                **{k: v for k, v in os.environ.items() if k.startswith(("ASAN_", "UBSAN_", "LSAN_", "LXD_IDMAPPED_"))}, **more}
+                **{k: v for k, v in os.environ.items() if k.startswith(("ASAN_", "UBSAN_", "LSAN_", "LXD_IDMAPPED_"))}, **self.extra_env, **more}
 
     # Content
 

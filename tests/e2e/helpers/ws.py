@@ -79,6 +79,11 @@ class WebSocket:
 
     def recv_frame(self, timeout=None):
         """(opcode, payload) of the next frame of any kind."""
+        opcode, _, payload = self.recv_raw(timeout)
+        return opcode, payload
+
+    def recv_raw(self, timeout=None):
+        """(opcode, last fragment?, payload) of the next frame of any kind."""
         if timeout is not None:
             self.sock.settimeout(timeout)
         first, second = self._take(2)
@@ -88,7 +93,7 @@ class WebSocket:
             size = struct.unpack("!H", self._take(2))[0]
         elif size == 127:
             size = struct.unpack("!Q", self._take(8))[0]
-        return first & 0x0f, self._take(size)
+        return first & 0x0f, bool(first & 0x80), self._take(size)
 
     def recv(self, timeout=20):
         """The next data frame, answering pings; None when the server closes."""
