@@ -19,6 +19,11 @@ static void place_done(struct place *p)
 	free(p->certificate);
 }
 
+static int lacks(const char *side, const char *extension, struct error *err)
+{
+	return error_set(err, 501, "The %s server is missing the required \"%s\" API extension", side, extension);
+}
+
 /* What the server said of itself, and whether it can do what the mode needs. */
 static int look_at(const struct target *t, const char *side, const char *mode, bool sends, struct place *ret,
 		   struct error *err)
@@ -34,10 +39,9 @@ static int look_at(const struct target *t, const char *side, const char *mode, b
 	if (r < 0)
 		return r;
 	if (!streq(mode, "pull") && !strv_contains(&extensions, "container_push"))
-		return error_set(err, 501, "The %s server is missing the required \"container_push\" API extension", side);
+		return lacks(side, "container_push", err);
 	if (streq(mode, "push") && sends && !strv_contains(&extensions, "container_push_target"))
-		return error_set(err, 501, "The %s server is missing the required \"container_push_target\" API extension",
-				 side);
+		return lacks(side, "container_push_target", err);
 	environment = json_get(reply.metadata, "environment");
 	addresses = json_get(environment, "addresses");
 	if (http_client_is_remote(t->api->http))
@@ -146,8 +150,9 @@ static void attempts_done(struct attempts *t)
 /* One that never reached the other server leaves the next address a chance. */
 static bool is_worth_another(const char *text)
 {
-	static const char *const signs[] = {"Unable to connect", "dial tcp", "connection refused", "no such host",
-					    "i/o timeout", "no route to host", "network is unreachable"};
+	static const char *const signs[] = {"Unable to connect",     "dial tcp",    "connection refused",
+					    "no such host",          "i/o timeout", "no route to host",
+					    "network is unreachable"};
 
 	for (size_t k = 0; k < ARRAY_SIZE(signs); k++)
 		if (strstr(text, signs[k]))
