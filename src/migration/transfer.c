@@ -17,9 +17,9 @@
 #define TICK_MS 1000
 #define STALL_MS 600000 /* no byte in either direction for so long: the peer is gone */
 #define STDERR_MAX (64 * 1024)
-#define REASON_MS 2000 /* how long a peer that broke off may take to say why */
+#define REASON_MS 10000 /* how long a peer that broke off may take to say why */
 
-enum { EXIT_VANISHED = 24, EXIT_JAIL = 125 };
+enum { EXIT_SOCKET = 10, EXIT_STREAM = 12, EXIT_TIMEOUT = 30 }; /* of rsync */
 
 /* One rsync at work: its pipes as we hold them. */
 struct pump {
@@ -246,7 +246,13 @@ static char *complaint(struct strbuf *output)
 	return line;
 }
 
-/* Why rsync ended badly. A broken stream is only the consequence: then the peer is given time to say why. */
+/* Did rsync end because of what happened at the other end? Then what it says itself is only the consequence. */
+static bool is_consequence(int code, const char *line)
+{
+	return !*line || code == EXIT_SOCKET || code == EXIT_STREAM || code == EXIT_TIMEOUT;
+}
+
+/* Why rsync ended badly. The peer is given time to say why, if the cause is there. */
 static int explain(struct pump *p, int status, struct error *err)
 {
 	auto_free char *line = complaint(&p->output);
@@ -254,7 +260,7 @@ static int explain(struct pump *p, int status, struct error *err)
 	auto_strbuf struct strbuf message = STRBUF_INIT;
 	auto_error struct error none = ERROR_INIT;
 
-	if (code != EXIT_JAIL && migration_link_recv(p->link, REASON_MS, &message, &none) == 0 &&
+	if (is_consequence(code, line) && migration_link_recv(p->link, REASON_MS, &message, &none) == 0 &&
 	    migration_verdict_decode(message.data, message.len, err) < 0)
 		return error_wrap(err, "The other server failed");
 	error_ignore(&none, "our own reason will do");
