@@ -19,8 +19,8 @@ static void check(const struct pki *p, const uint8_t *leaf, size_t len)
 	gnutls_datum_t chain[3];
 	struct pki_dates dates;
 	enum wire_gate_verdict verdict;
-	auto_free char *warning = pki_warning(p, NOW);
 
+	free(pki_warning(p, NOW));
 	for (size_t i = 0; i < ARRAY_SIZE(chain); i++)
 		chain[i] = (gnutls_datum_t){.data = (unsigned char *)(uintptr_t)leaf, .size = (unsigned)len};
 	verdict = pki_judge(p, chain, ARRAY_SIZE(chain), NOW, &dates);
