@@ -257,6 +257,7 @@ struct relay {
 	size_t start, end;
 	unsigned char *out; /* of plain text from the caller */
 	bool plain_ended;   /* the caller sends no more: close_notify is queued */
+	bool server_more;   /* there may be bytes that have left the socket but are not decrypted */
 	bool server_ended;  /* the server sends no more */
 	bool told_caller;   /* and the caller knows */
 	bool told_server;   /* our half of the TCP connection is closed */
@@ -264,10 +265,15 @@ struct relay {
 	bool broken;
 };
 
+static bool has_room(const struct relay *r)
+{
+	return PLAIN_SIZE - r->end >= RECORD;
+}
+
 /* From the server: decrypt as much as there is room for. */
 static void from_server(struct relay *r)
 {
-	while (!r->server_ended && PLAIN_SIZE - r->end >= RECORD) {
+	while (!r->server_ended && has_room(r)) {
 		ssize_t n = gnutls_record_recv(r->t->session, r->buf + r->end, PLAIN_SIZE - r->end);
 
 		if (n > 0) {
@@ -277,8 +283,10 @@ static void from_server(struct relay *r)
 		/* a message of the handshake (a ticket) was taken, and the answer came together with it */
 		if (n == GNUTLS_E_AGAIN && link_buffered(r->t->link))
 			continue;
-		if (n == GNUTLS_E_AGAIN)
+		if (n == GNUTLS_E_AGAIN) {
+			r->server_more = false;
 			return;
+		}
 		if (n == GNUTLS_E_INTERRUPTED || (n < 0 && !gnutls_error_is_fatal((int)n) && n != GNUTLS_E_REHANDSHAKE))
 			continue;
 		/* an end without close_notify is for the caller to notice: HTTP bodies have a length */
@@ -286,6 +294,8 @@ static void from_server(struct relay *r)
 		if (n < 0 && n != GNUTLS_E_PREMATURE_TERMINATION)
 			r->broken = true;
 	}
+	/* the room ended first, not the bytes */
+	r->server_more = !r->server_ended;
 }
 
 static void to_caller(struct relay *r)
@@ -365,20 +375,22 @@ static bool wait_relay(struct relay *r)
 {
 	struct link *l = r->t->link;
 	struct pollfd p[2] = {{.fd = r->plain}, {.fd = l->sock}};
-	int n;
+	int n, timeout = r->caller_gone ? LINGER_MS : -1;
 
+	if (r->server_more && has_room(r))
+		return true;
 	if (r->start < r->end)
 		p[0].events |= POLLOUT;
 	if (!r->plain_ended && !link_queued(l))
 		p[0].events |= POLLIN;
 	if (link_queued(l))
 		p[1].events |= POLLOUT;
-	if (!r->server_ended && PLAIN_SIZE - r->end >= RECORD)
+	if (!r->server_ended && has_room(r))
 		p[1].events |= POLLIN;
 	if (!p[1].events)
 		p[1].fd = -1;
 	do
-		n = poll(p, 2, r->caller_gone ? LINGER_MS : -1);
+		n = poll(p, 2, timeout);
 	while (n < 0 && errno == EINTR);
 	if (p[0].revents & (POLLHUP | POLLERR | POLLNVAL))
 		r->caller_gone = true;
