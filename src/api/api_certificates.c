@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "api/api.h"
+#include "api/certificate_body.h"
 #include "api/trust_password.h"
 #include "auth/x509.h"
 #include "base/alloc.h"
@@ -18,46 +19,6 @@
 #include "config/expiry.h"
 
 #define RSA_BITS_MIN 2048
-
-struct certificate_body {
-	char *name;
-	char *type;
-	bool restricted;
-	struct strv projects;
-	char *certificate; /* POST: base64 of the DER; PUT, PATCH: PEM */
-	char *password;
-	bool token;
-};
-
-static const struct json_field post_fields[] = {
-	JSON_FIELD(JSON_FIELD_STRING, struct certificate_body, name, "name", 0),
-	JSON_FIELD(JSON_FIELD_STRING, struct certificate_body, type, "type", 0),
-	JSON_FIELD(JSON_FIELD_BOOL, struct certificate_body, restricted, "restricted", 0),
-	JSON_FIELD(JSON_FIELD_STRV, struct certificate_body, projects, "projects", 0),
-	JSON_FIELD(JSON_FIELD_STRING, struct certificate_body, certificate, "certificate", 0),
-	JSON_FIELD(JSON_FIELD_STRING, struct certificate_body, password, "password", 0),
-	JSON_FIELD(JSON_FIELD_BOOL, struct certificate_body, token, "token", 0),
-	JSON_FIELD_END,
-};
-
-/* Without what is only for adding. */
-static const struct json_field put_fields[] = {
-	JSON_FIELD(JSON_FIELD_STRING, struct certificate_body, name, "name", 0),
-	JSON_FIELD(JSON_FIELD_STRING, struct certificate_body, type, "type", 0),
-	JSON_FIELD(JSON_FIELD_BOOL, struct certificate_body, restricted, "restricted", 0),
-	JSON_FIELD(JSON_FIELD_STRV, struct certificate_body, projects, "projects", 0),
-	JSON_FIELD(JSON_FIELD_STRING, struct certificate_body, certificate, "certificate", 0),
-	JSON_FIELD_END,
-};
-
-enum { GIVEN_NAME = 1 << 0, GIVEN_TYPE = 1 << 1, GIVEN_RESTRICTED = 1 << 2, GIVEN_PROJECTS = 1 << 3 };
-
-static void body_done(struct certificate_body *b)
-{
-	if (b->password)
-		explicit_bzero(b->password, strlen(b->password));
-	json_decode_done(post_fields, b);
-}
 
 static const char *text_of(const char *s)
 {
@@ -189,44 +150,14 @@ static int take_over_request(struct certificate_body *b, const struct db_token *
 	int r = json_parse(token->request, strlen(token->request), &j, err);
 
 	if (r == 0)
-		r = json_decode(j, "", post_fields, &stored, NULL, err);
+		r = json_decode(j, "", certificate_post_fields, &stored, NULL, err);
 	if (r < 0) {
-		body_done(&stored);
+		certificate_body_done(&stored);
 		return error_wrap(err, "Read token from database");
 	}
-	body_done(b);
+	certificate_body_done(b);
 	*b = stored;
 	return 0;
-}
-
-enum invitation { INVITATION_NONE, INVITATION_CLUSTER, INVITATION_ADD };
-
-static bool has_text(const struct json *j, const char *key)
-{
-	return !str_is_empty(json_get_str(j, key));
-}
-
-/* Is the password one of the printable tokens? *@ret_secret: the caller frees. */
-static enum invitation parse_invitation(const char *password, char **ret_secret)
-{
-	auto_strbuf struct strbuf text = STRBUF_INIT;
-	auto_json struct json *j = NULL;
-	auto_error struct error none = ERROR_INIT;
-	bool common;
-
-	if (base64_decode(password, &text) < 0 || !text.len || text.data[0] != '{')
-		return INVITATION_NONE;
-	if (json_parse(text.data, text.len, &j, &none) < 0) {
-		error_ignore(&none, "then it is a password");
-		return INVITATION_NONE;
-	}
-	common = has_text(j, "secret") && has_text(j, "fingerprint") && json_len(json_get(j, "addresses")) > 0;
-	if (common && has_text(j, "server_name"))
-		return INVITATION_CLUSTER;
-	if (!common || !has_text(j, "client_name"))
-		return INVITATION_NONE;
-	*ret_secret = xstrdup(json_get_str(j, "secret"));
-	return INVITATION_ADD;
 }
 
 static int use_token(struct api_call *c, const char *secret, struct certificate_body *b, struct error *err)
@@ -256,7 +187,7 @@ static int admit(struct api_call *c, struct certificate_body *b, struct error *e
 
 	if (b->token || str_is_empty(b->password))
 		return error_set(err, 403, "not authorized");
-	switch (parse_invitation(b->password, &secret)) {
+	switch (invitation_parse(b->password, &secret)) {
 	case INVITATION_CLUSTER:
 		api_audit_note(c, "token-used", "failed", "cluster");
 		return error_set(err, 403, "No matching cluster join operation found");
@@ -364,19 +295,6 @@ static int add_certificate(struct api_call *c, struct certificate_body *b, struc
 
 /* --- tokens --- */
 
-static void write_request(const struct certificate_body *b, struct jsonw *w)
-{
-	jsonw_object_begin(w);
-	jsonw_kv_str(w, "name", text_of(b->name));
-	jsonw_kv_str(w, "type", b->type);
-	jsonw_kv_bool(w, "restricted", b->restricted);
-	jsonw_kv_strv(w, "projects", &b->projects);
-	jsonw_kv_str(w, "certificate", "");
-	jsonw_kv_str(w, "password", "");
-	jsonw_kv_bool(w, "token", true);
-	jsonw_object_end(w);
-}
-
 static void token_view(struct api *api, const struct db_token *t, struct token_view *ret)
 {
 	struct strbuf b = STRBUF_INIT;
@@ -416,7 +334,7 @@ static int issue_token(struct api_call *c, const struct certificate_body *b, str
 	r = expiry_from(strmap_get_or(&config, "core.remote_token_expiry", "24H"), time_now_ns(), &expires_ns, err);
 	if (r < 0)
 		return error_wrap(err, "core.remote_token_expiry");
-	write_request(b, &JSONW(&request));
+	certificate_body_write(b, &JSONW(&request));
 	r = api_audit(c, "token-issued", "allowed", b->name, err);
 	if (r == 0)
 		r = token_issue(c, &token_kind_certificate, request.data, expires_ns, &op, err);
@@ -450,11 +368,11 @@ static int post_checked(struct api_call *c, struct certificate_body *b, struct e
 static int post_certificates(struct api_call *c, struct error *err)
 {
 	struct certificate_body b = {0};
-	int r = api_decode(c, post_fields, &b, NULL, err);
+	int r = api_decode(c, certificate_post_fields, &b, NULL, err);
 
 	if (r == 0)
 		r = post_checked(c, &b, err);
-	body_done(&b);
+	certificate_body_done(&b);
 	return r;
 }
 
@@ -553,7 +471,7 @@ static int change(struct api_call *c, bool replace, struct error *err)
 	certificate_etag(&was, etag);
 	r = api_check_etag(c, etag, err);
 	if (r == 0)
-		r = api_decode(c, put_fields, &b, &given, err);
+		r = api_decode(c, certificate_put_fields, &b, &given, err);
 	if (r == 0 && !replace)
 		merge(&b, given, &was);
 	if (r == 0)
@@ -562,7 +480,7 @@ static int change(struct api_call *c, bool replace, struct error *err)
 		r = build_change(c, &was, &b, &now, err);
 	if (r == 0)
 		r = store_change(c, &was, &now, err);
-	body_done(&b);
+	certificate_body_done(&b);
 	return r;
 }
 
@@ -609,7 +527,7 @@ const struct api_route api_certificate_routes[] = {
 	 .perm = PERM_ANYONE,
 	 .flags = API_ANY_PROJECT,
 	 .handler = post_certificates,
-	 .body = post_fields,
+	 .body = certificate_post_fields,
 	 .doc = "Add a certificate, or make a token for adding one"},
 	{.path = "/1.0/certificates/{fingerprint}",
 	 .method = HTTP_GET,
@@ -622,14 +540,14 @@ const struct api_route api_certificate_routes[] = {
 	 .perm = PERM_TRUSTED,
 	 .flags = API_ANY_PROJECT,
 	 .handler = put_certificate,
-	 .body = put_fields,
+	 .body = certificate_put_fields,
 	 .doc = "Replace a certificate's entry; others than administrators renew their own certificate"},
 	{.path = "/1.0/certificates/{fingerprint}",
 	 .method = HTTP_PATCH,
 	 .perm = PERM_TRUSTED,
 	 .flags = API_ANY_PROJECT,
 	 .handler = patch_certificate,
-	 .body = put_fields,
+	 .body = certificate_put_fields,
 	 .doc = "Change some of a certificate's entry"},
 	{.path = "/1.0/certificates/{fingerprint}",
 	 .method = HTTP_DELETE,

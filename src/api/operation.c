@@ -56,7 +56,8 @@ struct operation {
 	struct cond changed;
 	int64_t updated_ns GUARDED_BY(lock);
 	enum status status GUARDED_BY(lock);
-	char *metadata GUARDED_BY(lock); /* JSON text or NULL */
+	bool ended_early GUARDED_BY(lock); /* operation_end() came before the start */
+	char *metadata GUARDED_BY(lock);   /* JSON text or NULL */
 	char *err GUARDED_BY(lock);
 };
 
@@ -331,6 +332,7 @@ void operation_start(struct operation *op)
 {
 	struct operations *ops = op->ops;
 	auto_error struct error err = ERROR_INIT;
+	bool over;
 	int r;
 
 	/* complete only now: nobody may find it before */
@@ -342,7 +344,10 @@ void operation_start(struct operation *op)
 	mutex_lock(&op->lock);
 	publish_locked(op);
 	move_locked(op, STATUS_RUNNING);
+	over = op->ended_early;
 	mutex_unlock(&op->lock);
+	if (over)
+		operation_end(op);
 	if (!op->spec.run)
 		return;
 	operation_ref(op); /* the thread's */
@@ -455,6 +460,7 @@ void operation_end(struct operation *op)
 	bool ends = false;
 
 	mutex_lock(&op->lock);
+	op->ended_early = op->status == STATUS_PENDING;
 	if (op->status == STATUS_RUNNING)
 		move_locked(op, STATUS_CANCELLING);
 	if (op->status == STATUS_CANCELLING) {

@@ -25,8 +25,11 @@ struct tokens {
 	struct api *api;
 	struct db *db;
 	struct mutex lock;
+	struct cond idle;
 	struct token *list GUARDED_BY(lock);
 	size_t n GUARDED_BY(lock);
+	bool expiring GUARDED_BY(lock); /* a thread removes what has expired */
+	bool stopped GUARDED_BY(lock);
 	struct loop_timer *timer; /* loop's thread */
 };
 
@@ -105,29 +108,41 @@ static int token_withdraw(struct operation *op, void *arg, struct error *err)
 
 static void rearm(void *arg);
 
+static struct token claim_expired(struct tokens *t)
+{
+	struct token got = {0};
+
+	mutex_lock(&t->lock);
+	for (size_t i = 0; i < t->n && !got.op; i++)
+		if (is_expired(&t->list[i].row))
+			got = claim_at_locked(t, i);
+	mutex_unlock(&t->lock);
+	return got;
+}
+
 static void *expire_thread(void *arg)
 {
 	struct tokens *t = arg;
+	auto_error struct error err = ERROR_INIT;
+	struct token got;
+	int r = 0;
 
-	for (;;) {
-		auto_error struct error err = ERROR_INIT;
-		struct token got = {0};
-
-		mutex_lock(&t->lock);
-		for (size_t i = 0; i < t->n && !got.op; i++)
-			if (is_expired(&t->list[i].row))
-				got = claim_at_locked(t, i);
-		mutex_unlock(&t->lock);
-		if (!got.op)
+	for (got = claim_expired(t); got.op; got = claim_expired(t)) {
+		r = destroy(t, &got, &err);
+		if (r < 0)
 			break;
-		if (destroy(t, &got, &err) < 0) {
-			log_error("an expired token is not removed", LOG_ERR(&err));
-			return NULL; /* no timer: with the next token, or at the next start */
-		}
 		operation_end(got.op);
 		token_done(&got);
 	}
-	loop_post(t->api->loop, rearm, t);
+	/* no timer then: again with the next token, or at the next start */
+	if (r < 0)
+		log_error("an expired token is not removed", LOG_ERR(&err));
+	else
+		loop_post(t->api->loop, rearm, t);
+	mutex_lock(&t->lock);
+	t->expiring = false;
+	cond_broadcast(&t->idle);
+	mutex_unlock(&t->lock);
 	return NULL;
 }
 
@@ -135,10 +150,19 @@ static void on_timer(void *arg)
 {
 	struct tokens *t = arg;
 	auto_error struct error err = ERROR_INIT;
+	bool start;
 
 	t->timer = NULL;
-	if (thread_start("tokens", expire_thread, t, &err) < 0)
-		log_error("expired tokens are not removed", LOG_ERR(&err));
+	mutex_lock(&t->lock);
+	start = !t->expiring && !t->stopped;
+	t->expiring = t->expiring || start;
+	mutex_unlock(&t->lock);
+	if (!start || thread_start("tokens", expire_thread, t, &err) == 0)
+		return;
+	log_error("expired tokens are not removed", LOG_ERR(&err));
+	mutex_lock(&t->lock);
+	t->expiring = false;
+	mutex_unlock(&t->lock);
 }
 
 static void rearm(void *arg)
@@ -255,6 +279,7 @@ int tokens_new(struct api *api, struct db *db, struct tokens **ret, struct error
 	t->api = api;
 	t->db = db;
 	mutex_init(&t->lock);
+	cond_init(&t->idle);
 	r = db_tokens_load(db, load_row, t, err);
 	if (r < 0) {
 		tokens_free(t);
@@ -269,6 +294,15 @@ int tokens_new(struct api *api, struct db *db, struct tokens **ret, struct error
 	return 0;
 }
 
+void tokens_stop(struct tokens *t)
+{
+	mutex_lock(&t->lock);
+	t->stopped = true;
+	while (t->expiring)
+		cond_wait(&t->idle, &t->lock);
+	mutex_unlock(&t->lock);
+}
+
 void tokens_free(struct tokens *t) UNSHARED
 {
 	if (!t)
@@ -276,6 +310,7 @@ void tokens_free(struct tokens *t) UNSHARED
 	for (size_t i = 0; i < t->n; i++)
 		token_done(&t->list[i]);
 	free(t->list);
+	cond_done(&t->idle);
 	mutex_done(&t->lock);
 	free(t);
 }

@@ -31,6 +31,9 @@ extern const struct token_kind token_kind_certificate; /* api_certificates.c */
 
 /* Load the rows and make their operations; expired ones go. The loop and the list of operations are there. */
 int tokens_new(struct api *api, struct db *db, struct tokens **ret, struct error *err);
+/* From now on none expires; waits for those that do. While the loop is still there. */
+void tokens_stop(struct tokens *t);
+/* After the loop has gone. */
 void tokens_free(struct tokens *t);
 
 /* What the views of tokens show may be another now: addresses, the server's certificate. */
