@@ -12,10 +12,13 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "base/timeutil.h"
 #include "image/unpack.h"
 
 #define NS 1000000000ll
+#define HASH_PIECE (256u << 10)
+#define HELD_MAX (256u << 10)
 
 struct images {
 	struct store *store;
@@ -31,7 +34,9 @@ struct image_upload {
 	int dirfd;  /* staging/<uuid>/ */
 	int fds[2]; /* by enum image_part */
 	int64_t sizes[2];
-	struct sha256 hash; /* metadata bytes, then rootfs bytes */
+	char *held; /* at most HELD_MAX bytes of the part that arrives, not written yet */
+	size_t held_len;
+	enum image_part held_part;
 };
 
 static const char *const part_files[] = {"meta", "rootfs"};
@@ -139,7 +144,6 @@ int image_upload_new(struct images *im, struct image_upload **ret, struct error 
 	up->im = im;
 	up->uuid = uuid_new();
 	up->dirfd = up->fds[0] = up->fds[1] = -EBADF;
-	sha256_init(&up->hash);
 	if (mkdirat(im->staging, up->uuid, 0700) < 0)
 		r = error_errno(err, errno, "Create staging folder for image");
 	if (r == 0) {
@@ -155,23 +159,85 @@ int image_upload_new(struct images *im, struct image_upload **ret, struct error 
 	return 0;
 }
 
-int image_upload_write(struct image_upload *up, enum image_part part, const void *data, size_t len, struct error *err)
+static int write_held(struct image_upload *up, struct error *err)
 {
 	int r;
+
+	if (up->held_len == 0)
+		return 0;
+	r = fd_write_full(up->fds[up->held_part], up->held, up->held_len);
+	up->held_len = 0;
+	if (r < 0) {
+		error_errno(err, -r, "Write image file");
+		return r == -ENOSPC || r == -EDQUOT ? error_status(err, 507) : r;
+	}
+	return 0;
+}
+
+/* Bytes come in small pieces, and a write costs much more than a copy of its bytes: they are gathered. */
+int image_upload_write(struct image_upload *up, enum image_part part, const void *data, size_t len, struct error *err)
+{
+	const char *from = data;
+	int r = 0;
 
 	if (up->fds[part] < 0) {
 		up->fds[part] = openat(up->dirfd, part_files[part], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (up->fds[part] < 0)
 			return error_errno(err, errno, "Create image file");
 	}
-	r = fd_write_full(up->fds[part], data, len);
-	if (r < 0) {
-		error_errno(err, -r, "Write image file");
-		return r == -ENOSPC || r == -EDQUOT ? error_status(err, 507) : r;
-	}
+	if (!up->held)
+		up->held = xmalloc(HELD_MAX);
+	if (part != up->held_part)
+		r = write_held(up, err);
+	up->held_part = part;
 	up->sizes[part] += (int64_t)len;
-	sha256_update(&up->hash, data, len);
-	return 0;
+	while (r == 0 && len > 0) {
+		size_t n = MIN_OF(len, HELD_MAX - up->held_len);
+
+		memcpy(up->held + up->held_len, from, n);
+		up->held_len += n;
+		from += n;
+		len -= n;
+		if (up->held_len == HELD_MAX)
+			r = write_held(up, err);
+	}
+	return r;
+}
+
+/* The fingerprint is made while the image is unpacked, not while it arrives: the sender would wait for it. */
+struct hash_job {
+	const struct image_upload *up;
+	char fingerprint[SHA256_HEX + 1];
+	int errnum;
+};
+
+/* Metadata bytes, then rootfs bytes. */
+static void *hash_thread(void *arg)
+{
+	struct hash_job *job = arg;
+	auto_free char *piece = xmalloc(HASH_PIECE);
+	struct sha256 hash;
+
+	sha256_init(&hash);
+	for (int part = 0; part < 2 && job->errnum == 0; part++) {
+		/* a hint: the disk writes while we hash, and the fsync() at the end finds little left to do */
+		if (job->up->fds[part] >= 0)
+			sync_file_range(job->up->fds[part], 0, 0, SYNC_FILE_RANGE_WRITE);
+		for (int64_t at = 0; at < job->up->sizes[part];) {
+			ssize_t n = pread(job->up->fds[part], piece, HASH_PIECE, at);
+
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n <= 0) {
+				job->errnum = n < 0 ? errno : EIO;
+				break;
+			}
+			sha256_update(&hash, piece, (size_t)n);
+			at += n;
+		}
+	}
+	sha256_final_hex(&hash, job->fingerprint);
+	return NULL;
 }
 
 void image_result_done(struct image_result *r)
@@ -287,28 +353,38 @@ int image_upload_finish(struct image_upload *up, const struct image_params *para
 {
 	auto_image_unpack_result struct image_unpack_result unpacked = IMAGE_UNPACK_RESULT_INIT;
 	CLEANUP(db_image_done) struct db_image row = {0};
-	char fingerprint[SHA256_HEX + 1];
+	/* why it could not be unpacked: of interest only when it is the image that is expected */
+	auto_error struct error failed = ERROR_INIT;
+	struct hash_job job = {.up = up};
+	pthread_t hasher;
 	bool known;
 	int r;
 
 	if (up->fds[IMAGE_PART_META] < 0)
 		return error_set(err, 400, "The image is empty");
-	sha256_final_hex(&up->hash, fingerprint);
-	ret->fingerprint = xstrdup(fingerprint);
+	r = write_held(up, err);
+	if (r == 0)
+		r = thread_start_joinable("image-hash", hash_thread, &job, &hasher, err);
+	if (r < 0)
+		return r;
+	r = unpack_into(up->dirfd, "tree", up->fds[0], up->fds[1], &unpacked, &failed);
+	pthread_join(hasher, NULL);
+	if (job.errnum)
+		return error_errno(err, job.errnum, "Read image file");
+	ret->fingerprint = xstrdup(job.fingerprint);
 	ret->size_bytes = up->sizes[0] + up->sizes[1];
-	if (!str_is_empty(params->expected) && !streq(params->expected, fingerprint))
-		return error_set(err, 400, "fingerprints don't match, got %s expected %s", fingerprint,
+	if (!str_is_empty(params->expected) && !streq(params->expected, job.fingerprint))
+		return error_set(err, 400, "fingerprints don't match, got %s expected %s", job.fingerprint,
 				 params->expected);
 	mutex_lock(&up->im->store->lock);
-	known = store_image_locked(up->im->store, params->project, fingerprint) != NULL;
+	known = store_image_locked(up->im->store, params->project, job.fingerprint) != NULL;
 	mutex_unlock(&up->im->store->lock);
 	if (known)
 		return error_set(err, 409, "Image with same fingerprint already exists");
-	r = unpack_into(up->dirfd, "tree", up->fds[0], up->fds[1], &unpacked, err);
 	if (r < 0)
-		return r;
+		return error_move(err, &failed);
 	ret->skipped_nodes = unpacked.skipped_nodes;
-	r = make_row(up, params, fingerprint, &unpacked, &row, err);
+	r = make_row(up, params, job.fingerprint, &unpacked, &row, err);
 	return r < 0 ? r : add_image(up, &row, err);
 }
 
@@ -323,6 +399,7 @@ void image_upload_free(struct image_upload *up)
 	fd_close(up->dirfd);
 	fd_close(up->fds[0]);
 	fd_close(up->fds[1]);
+	free(up->held);
 	free(up->uuid);
 	free(up);
 }
