@@ -17,7 +17,8 @@
 #include "gate/settings.h"
 #include "gate/strangers.h"
 
-#define GATE_BUFFER (16u * 1024) /* plain bytes of one TLS record at most */
+#define GATE_BUFFER (16u * 1024)      /* plain bytes of one TLS record at most */
+#define GATE_GATHER (4 * GATE_BUFFER) /* of what a client sends: goes to lxd at once, or waits until that takes it */
 #define GATE_PROXIES_MAX 64u
 
 /* What an epoll event belongs to; the first member of what epoll points to. */
@@ -115,7 +116,7 @@ struct worker {
 	uint64_t generation;
 	struct conn_list timers[CONN_PHASES];
 	struct conn_list dead; /* freed at the end of the turn: events of this turn may point to them */
-	unsigned char in[GATE_BUFFER], out[GATE_BUFFER];
+	unsigned char in[GATE_GATHER], out[GATE_BUFFER];
 };
 
 struct gate {

@@ -1,11 +1,13 @@
 /*
  * Bytes both ways. Toward the client a record that does not fit waits inside GnuTLS, and lxd's end is not read
- * meanwhile; toward lxd what does not fit waits in the connection's buffer, at most one record, and the client is not
- * read meanwhile. Nothing is waited for that cannot come, so no event repeats without work.
+ * meanwhile; toward lxd what does not fit waits in the connection's buffer, at most a few records, and the client is
+ * not read meanwhile. Nothing is waited for that cannot come, so no event repeats without work.
  *
  * A close_notify becomes shutdown(SHUT_WR) and the other way round. An end without close_notify ends both sides: it
  * may be an attacker's cut, and a request must not be taken for complete by it.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -103,20 +105,27 @@ static void to_plain(struct conn *c, const unsigned char *data, size_t len)
 	if (n < 0)
 		n = 0;
 	if ((size_t)n < len)
-		conn_buffer_add(c, data + n, len - (size_t)n, GATE_BUFFER);
+		conn_buffer_add(c, data + n, len - (size_t)n, GATE_GATHER);
 }
 
-/* True: there may be more. */
+/* True: there may be more. The records that have come are given to lxd in one piece: it wakes up once. */
 static bool read_net(struct conn *c)
 {
 	struct worker *w = c->worker;
-	ssize_t n = gnutls_record_recv(c->tls, w->in, sizeof(w->in));
+	size_t len = 0;
+	ssize_t n;
 
-	if (n > 0) {
+	do {
+		n = gnutls_record_recv(c->tls, w->in + len, sizeof(w->in) - len);
+		if (n > 0)
+			len += (size_t)n;
+	} while (n > 0 && sizeof(w->in) - len >= GATE_BUFFER);
+	if (len > 0) {
 		note_activity(c);
-		to_plain(c, w->in, (size_t)n);
-		return c->phase == CONN_RELAY && c->buffer_len == c->buffer_off;
+		to_plain(c, w->in, len);
 	}
+	if (n > 0)
+		return c->phase == CONN_RELAY && c->buffer_len == c->buffer_off;
 	if (n == 0) {
 		c->tls_eof = true;
 		shut_plain(c);
@@ -247,8 +256,8 @@ static void net_event(struct conn *c, uint32_t events)
 		if (!c->bye_begun)
 			send_record(c, NULL, 0);
 	}
-	for (unsigned i = 0; i < ROUNDS && c->phase == CONN_RELAY && !c->tls_eof && c->buffer_len == c->buffer_off &&
-			     events & (EPOLLIN | EPOLLHUP | EPOLLERR);
+	for (unsigned i = 0; i < ROUNDS / 2 && c->phase == CONN_RELAY && !c->tls_eof &&
+			     c->buffer_len == c->buffer_off && events & (EPOLLIN | EPOLLHUP | EPOLLERR);
 	     i++)
 		if (!read_net(c))
 			break;
@@ -256,13 +265,26 @@ static void net_event(struct conn *c, uint32_t events)
 		conn_kill(c);
 }
 
+/* From the third on, records of a long answer leave together: the kernel makes large segments of them. */
+static void cork(struct conn *c, int on)
+{
+	(void)setsockopt(c->net, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
 static void plain_event(struct conn *c, uint32_t events)
 {
+	unsigned i;
+
 	if (events & EPOLLOUT)
 		flush_plain(c);
-	for (unsigned i = 0; i < ROUNDS && !c->plain_eof && !c->tls_blocked && c->phase != CONN_DEAD; i++)
+	for (i = 0; i < ROUNDS && !c->plain_eof && !c->tls_blocked && c->phase != CONN_DEAD; i++) {
+		if (i == 2)
+			cork(c, 1);
 		if (!read_plain(c))
 			break;
+	}
+	if (i >= 2 && c->phase != CONN_DEAD)
+		cork(c, 0);
 	if (events & EPOLLHUP)
 		plain_gone(c);
 }
