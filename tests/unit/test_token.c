@@ -180,6 +180,7 @@ static void what_does_not_fit_stays(void **state)
 			 -ENOENT);
 	assert_int_equal(asked, 1);
 	error_clear(&err);
+	assert_string_equal(status_of(op), "Running");
 	expect_ok(take(f, secret, &err), &err);
 }
 
