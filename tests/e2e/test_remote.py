@@ -219,6 +219,10 @@ def test_socket_and_public(lxc, server):
     lxc("remote", "add", "p", "127.0.0.1", "--public", "--accept-certificate")
     assert "p,https://127.0.0.1:8443,lxd,tls,YES,NO,NO\n" in lxc("remote", "list", "-f", "csv")[0]
     assert lxc.error("list", "p:") == "Error: The remote isn't a private LXD server\n"
+
+
+def test_public_images_of_a_server(lxc, server):
+    lxc("remote", "add", "p", "127.0.0.1", "--public", "--accept-certificate")
     assert lxc("image", "list", "p:", "-f", "csv")[0] == ""
     assert server.api.patch(f"/1.0/images/{server.fingerprint}", {"public": True}).status == 200
     try:
@@ -371,10 +375,9 @@ def certificates(server):
 
 
 def make_pem(directory, name):
-    certificate = make_certificate(directory, name)
-    path = directory / f"{name}.pem"
-    path.write_text(certificate.pem + certificate.key.read_text())
-    return path
+    """A server's certificate that nobody has reason to trust, and its key."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return streams.write_pem(directory / f"{name}.pem", *streams.make_leaf(streams.make_authority()))
 
 
 @pytest.fixture
@@ -414,7 +417,7 @@ def test_trust_removed(m, server):
         assert len(err.splitlines()) == 2 and "`lxc info m:`" in err and "lxc config trust add" in err
     out, err = m("info", "m:")
     assert "auth: untrusted\n" in out and err == ""
-    assert "config:" not in out
+    assert "core.https_address" not in out
 
 
 # Projects
@@ -702,26 +705,32 @@ def test_bad_simplestreams(lxc, image_server, only_ours):
 
 def captured(client, fake_server, *args, **env):
     """The body of the POST that creates an instance."""
-    client.error(*args, **env)
-    return json.loads([body for method, path, body in fake_server.requests if method == "POST" and path.startswith("/1.0/instances")][-1])
+    error = client.error(*args, **env)
+    assert "seen" in error, error
+    (body,) = [body for method, path, body in fake_server.requests if method == "POST" and path.startswith("/1.0/instances")][-1:]
+    fake_server.asked()
+    return json.loads(body)
 
 
-def test_source_of_an_image_elsewhere(m, server, fake, only_ours, certificates):
+def test_source_of_an_image_elsewhere(m, fake, only_ours, image_server):
     """Our client asks for the same as the Go client does: images of simplestreams servers, public and private ones of LXD servers."""
     target = fake({"POST /1.0/instances": (400, {"type": "error", "error": "seen", "error_code": 400}), "GET /1.0": (200, sync({
-        **SERVER, "api_extensions": ["projects", "instances", "image_source_project"]}))})
+        **SERVER, "api_extensions": [*SERVER["api_extensions"], "image_source_project"]}))})
     m("remote", "add", "f", target.address, "--accept-certificate")
-    m("remote", "add", "s", "https://images.example", "--protocol", "simplestreams")
+    image_server.add("alpine", "3.19", "amd64", (b"meta", b"root"))
+    image_server.start()
+    m("remote", "add", "s", image_server.url, "--protocol", "simplestreams")
+    env = {"SSL_CERT_FILE": str(image_server.ca)}
     bodies = []
     for program in (OURS, GO):
         m.program = program
-        bodies.append([captured(m, target, "init", image, "f:c1")["source"] for image in ("s:alpine/3.19", "m:bb", "local:bb")])
+        bodies.append([captured(m, target, "init", image, "f:c1", **env)["source"] for image in ("s:alpine/3.19", "m:bb", "local:bb")])
     m.program = OURS
     for ours, go in zip(*bodies):
         secrets = ours.pop("secret", None), go.pop("secret", None)
         assert (secrets[0] is None) == (secrets[1] is None)
         drop = lambda source: {key: value for key, value in source.items() if value}
         assert drop(ours) == drop(go)
-    assert bodies[0][0]["server"] == "https://images.example" and bodies[0][0]["alias"] == "alpine/3.19"
+    assert bodies[0][0]["server"] == image_server.url and bodies[0][0]["alias"] == "alpine/3.19"
     err = m.error("init", "s:alpine", "f:c1")
     assert err == "Error: Failed instance creation: seen\n"

@@ -17,6 +17,7 @@ class ClientProgram:
     def __init__(self, daemon, program, directory, key=True):
         self.daemon, self.program, self.dir = daemon, program, pathlib.Path(directory)
         self.dir.mkdir(parents=True)
+        self("remote", "list")   # both clients greet whoever has no configuration yet
         if key:
             certificate = make_certificate(self.dir / "made", "client")
             shutil.copy(certificate.crt, self.dir / "client.crt")

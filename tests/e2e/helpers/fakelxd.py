@@ -14,7 +14,7 @@ def error(code, text):
     return {"type": "error", "error": text, "error_code": code}
 
 
-SERVER = {"api_extensions": ["projects"], "api_status": "stable", "api_version": "1.0", "auth": "trusted", "public": False,
+SERVER = {"api_extensions": ["projects", "instances", "container_full", "api_filtering"], "api_status": "stable", "api_version": "1.0", "auth": "trusted", "public": False,
           "auth_methods": ["tls"], "config": {}, "environment": {"addresses": [], "certificate": "", "server_version": "5.0.2"}}
 
 

@@ -120,5 +120,7 @@ class Streams:
         return self
 
     def stop(self):
+        if not self.server:
+            return
         self.server.shutdown()
         self.server.server_close()
