@@ -66,12 +66,13 @@ static void set_identity(struct db_instance *row, bool received)
 {
 	auto_free char *cloud_id = uuid_new();
 	auto_free char *uuid = uuid_new();
+	bool moved = received && strmap_get(&row->volatile_, "volatile.uuid");
 
-	if (received && strmap_get(&row->volatile_, "volatile.uuid"))
-		return;
-	strmap_set(&row->volatile_, "volatile.uuid", uuid);
-	strmap_set(&row->volatile_, "volatile.cloud-init.instance-id", cloud_id);
-	if (received)
+	if (!moved)
+		strmap_set(&row->volatile_, "volatile.uuid", uuid);
+	if (!moved || !strmap_get(&row->volatile_, "volatile.cloud-init.instance-id"))
+		strmap_set(&row->volatile_, "volatile.cloud-init.instance-id", cloud_id);
+	if (received && !moved)
 		strmap_set(&row->volatile_, "volatile.apply_template", "copy");
 }
 
@@ -267,6 +268,16 @@ static int fill_from_server(const struct storage_pool *pool, struct instance *i,
 	return r;
 }
 
+/* The other server may remove its own as soon as it hears that ours is there: it must outlive a loss of power. */
+static int make_durable(const struct storage_pool *pool, const char *volume, struct error *err)
+{
+	auto_close int fd = storage_volume_open(pool, STORAGE_VOLUME_CONTAINER, volume, err);
+
+	if (fd < 0)
+		return fd;
+	return syncfs(fd) < 0 ? error_errno(err, errno, "Write out the volume %s", volume) : 0;
+}
+
 static int fill(struct instances *all, const struct instance_create_spec *spec, struct instance *i, struct error *err)
 {
 	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
@@ -291,6 +302,8 @@ static int fill(struct instances *all, const struct instance_create_spec *spec, 
 	}
 	if (r == 0)
 		r = storage_volume_commit(&pool, i->row.staging, STORAGE_VOLUME_CONTAINER, volume, err);
+	if (r == 0 && spec->source == INSTANCE_SOURCE_RECEIVE)
+		r = make_durable(&pool, volume, err);
 	return r;
 }
 
