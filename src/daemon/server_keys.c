@@ -99,10 +99,14 @@ static int read_pair(struct server_keys *k, struct found *f, struct error *err)
 	return 0;
 }
 
-/* A file that is not there is empty. */
+/* A file that is not there leaves @ret empty; one that is there and holds nothing was meant to hold something. */
 static int read_optional(const char *path, struct strbuf *ret, struct error *err)
 {
-	return exists(path) ? file_read_at(AT_FDCWD, path, FILE_MAX, ret, err) : 0;
+	int r = exists(path) ? file_read_at(AT_FDCWD, path, FILE_MAX, ret, err) : 0;
+
+	if (r == 0 && !ret->len && exists(path))
+		return error_set(err, 500, "%s is empty", path);
+	return r;
 }
 
 static int read_authority(struct server_keys *k, struct found *f, struct error *err)
@@ -112,8 +116,12 @@ static int read_authority(struct server_keys *k, struct found *f, struct error *
 
 	if (r == 0)
 		r = read_optional(k->crl, &f->crl, err);
-	if (r < 0 || !f->ca.len)
+	if (r < 0)
 		return r;
+	if (!f->ca.len) {
+		warnings_resolve(k->api->warnings, WARNING_CRL, "");
+		return 0;
+	}
 	r = x509_check_authority(k->ca, k->crl, &warning, err);
 	if (r == 0 && warning)
 		warnings_raise(k->api->warnings, WARNING_CRL, "high", "", warning);
@@ -175,9 +183,13 @@ int server_keys_new(struct api *api, struct server_keys **ret, struct error *err
 		r = read_authority(k, &f, err);
 	if (r == 0)
 		r = take_over(k, &f, err);
-	if (r == 0)
-		*ret = k;
-	return r;
+	if (r < 0)
+		return r;
+	/* what was wrong before the restart has either been put right or is what we run with now */
+	warnings_resolve(api->warnings, WARNING_AUTHORITY, "");
+	warnings_resolve(api->warnings, WARNING_KEYS, "");
+	*ret = k;
+	return 0;
 }
 
 static void warn(struct server_keys *k, const char *type, const struct error *err)
