@@ -27,6 +27,34 @@ bool pki_is_authority(gnutls_x509_crt_t crt)
 	return r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE || (r >= 0 && usage & GNUTLS_KEY_KEY_CERT_SIGN);
 }
 
+/* GnuTLS lets names pass whose kind of constraint it does not know. */
+static bool constraint_is_checked(unsigned type)
+{
+	return type == GNUTLS_SAN_DNSNAME || type == GNUTLS_SAN_RFC822NAME || type == GNUTLS_SAN_IPADDRESS;
+}
+
+bool pki_constraints_are_checked(gnutls_x509_crt_t crt)
+{
+	gnutls_x509_name_constraints_t nc = NULL;
+	gnutls_datum_t name;
+	unsigned type, critical;
+	bool fine = gnutls_x509_name_constraints_init(&nc) >= 0;
+	int r = fine ? gnutls_x509_crt_get_name_constraints(crt, nc, 0, &critical) : -1;
+
+	if (r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE) {
+		gnutls_x509_name_constraints_deinit(nc);
+		return true;
+	}
+	fine = fine && r >= 0;
+	for (unsigned i = 0; fine && gnutls_x509_name_constraints_get_permitted(nc, i, &type, &name) >= 0; i++)
+		fine = constraint_is_checked(type);
+	for (unsigned i = 0; fine && gnutls_x509_name_constraints_get_excluded(nc, i, &type, &name) >= 0; i++)
+		fine = constraint_is_checked(type);
+	if (nc)
+		gnutls_x509_name_constraints_deinit(nc);
+	return fine;
+}
+
 static bool algorithm_is_strong(int algorithm)
 {
 	return algorithm > 0 &&
@@ -55,6 +83,9 @@ static int check_ca(gnutls_x509_crt_t crt, unsigned number, struct error *err)
 {
 	if (!pki_is_authority(crt))
 		return error_set(err, 400, "Certificate %u is not that of a certificate authority", number);
+	if (!pki_constraints_are_checked(crt))
+		return error_set(err, 400, "Certificate %u has name constraints of a kind that cannot be checked",
+				 number);
 	if (!pki_signature_is_strong(crt))
 		return error_set(
 			err, 400, "Certificate %u is signed with %s, which is too weak", number,

@@ -30,6 +30,8 @@ struct pki {
 
 /* CA:TRUE, and key usage, when it is there, allows signing certificates. */
 bool pki_is_authority(gnutls_x509_crt_t crt);
+/* Are the name constraints, if it has any, of kinds that the verification looks at? */
+bool pki_constraints_are_checked(gnutls_x509_crt_t crt);
 /* Signed with SHA-2 or better. */
 bool pki_signature_is_strong(gnutls_x509_crt_t crt);
 /* Does a CRL of @issuer list @crt? By the issuer's name, so that a CA whose key was renewed keeps its list. */

@@ -110,7 +110,8 @@ static void try_sent(struct judging *j, const gnutls_datum_t *der)
 		return;
 	if (gnutls_x509_crt_import(middle, der, GNUTLS_X509_FMT_DER) >= 0 &&
 	    gnutls_x509_crt_check_issuer(j->leaf, middle) && pki_is_authority(middle) &&
-	    pki_signature_is_strong(middle) && is_valid_now(middle, j->now) && is_for_clients(middle))
+	    pki_constraints_are_checked(middle) && pki_signature_is_strong(middle) && is_valid_now(middle, j->now) &&
+	    is_for_clients(middle))
 		for (unsigned i = 0; i < j->pki->n_cas; i++)
 			try_through(j, middle, j->pki->cas[i]);
 	gnutls_x509_crt_deinit(middle);
