@@ -28,7 +28,8 @@ static char *config_value(struct api *api, const char *key)
 static bool is_trusted_origin(const struct api_call *c, const char *origin)
 {
 	const char *host = http_header(c->req, "Host");
-	const char *rest = startswith(origin, "https://");
+	/* no browser says "wss"; ws4py, and with it pylxd, does */
+	const char *rest = startswith(origin, "https://") ?: startswith(origin, "wss://");
 	auto_free char *allowed = config_value(c->api, "core.https_allowed_origin");
 
 	if (*allowed && streq(origin, allowed))
