@@ -54,22 +54,24 @@ def make_certificate(directory, name, *, key="ec:P-384", days=3650, not_after=No
     return Certificate(crt, key_file)
 
 
-def context(certificate=None, *, minimum=ssl.TLSVersion.TLSv1_2, maximum=None):
-    """Trusts any server: the tests compare fingerprints where it matters."""
+def context(certificate=None, *, minimum=ssl.TLSVersion.TLSv1_2, maximum=None, ciphers=None):
+    """Trusts any server: the tests compare fingerprints where it matters. @ciphers: OpenSSL's text, "DEFAULT:@SECLEVEL=0"."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
     made.minimum_version = minimum
     if maximum:
         made.maximum_version = maximum
+    if ciphers:
+        made.set_ciphers(ciphers)
     if certificate:
         made.load_cert_chain(certificate.crt, certificate.key)
     return made
 
 
-def connect(host="127.0.0.1", port=PORT, certificate=None, timeout=20, **kwargs):
-    """A TLS socket."""
-    raw = socket.create_connection((host, port), timeout=timeout)
+def connect(host="127.0.0.1", port=PORT, certificate=None, timeout=20, source=None, **kwargs):
+    """A TLS socket. @source: the address to come from."""
+    raw = socket.create_connection((host, port), timeout=timeout, source_address=(source, 0) if source else None)
     try:
         return context(certificate, **kwargs).wrap_socket(raw, server_hostname=None)
     except BaseException:
@@ -83,23 +85,26 @@ class TlsConnection(http.client.HTTPConnection):
         self._client = client
 
     def connect(self):
-        self.sock = connect(self._client.host, self._client.port, self._client.certificate, self.timeout)
+        self.sock = self._client.connect(self.timeout)
 
 
 class TlsClient(api.Client):
-    """As api.Client, over TLS with a certificate or none; one connection a request."""
+    """As api.Client, over TLS with a certificate or none; one connection a request. @options are connect()'s."""
 
-    def __init__(self, certificate=None, host="127.0.0.1", port=PORT, timeout=60):
+    def __init__(self, certificate=None, host="127.0.0.1", port=PORT, timeout=60, **options):
         super().__init__(None, timeout)
-        self.certificate, self.host, self.port = certificate, host, port
+        self.certificate, self.host, self.port, self.options = certificate, host, port, options
+
+    def connect(self, timeout=None):
+        """A TLS socket to the server."""
+        return connect(self.host, self.port, self.certificate, timeout or self.timeout, **self.options)
 
     def connection(self, timeout=None):
         """A connection that the test may keep."""
         return TlsConnection(self, timeout or self.timeout)
 
     def websocket(self, path):
-        sock = connect(self.host, self.port, self.certificate)
-        return ws.WebSocket(None, path, sock=sock)
+        return ws.WebSocket(None, path, sock=self.connect(20))
 
 
 def server_fingerprint(host="127.0.0.1", port=PORT):
