@@ -33,6 +33,7 @@ struct api {
 	struct instances *instances;
 	struct events *events;
 	struct operations *operations;
+	struct image_tokens *image_tokens;
 	struct trust *trust;
 	struct tokens *tokens;
 	struct password_guard *password_guard;
@@ -104,6 +105,7 @@ extern const struct api_route api_instance_routes[];
 extern const struct api_route api_exec_routes[];
 extern const struct api_route api_log_routes[];
 extern const struct api_route api_image_routes[];
+extern const struct api_route api_image_remote_routes[];
 extern const struct api_route api_profile_routes[];
 extern const struct api_route api_storage_routes[];
 extern const struct api_route api_project_routes[];

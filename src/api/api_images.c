@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/image_remote.h"
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/fd.h"
@@ -47,6 +48,8 @@ static void write_image(struct store *s, const struct db_image *img, struct json
 	jsonw_kv_str(w, "filename", img->filename);
 	jsonw_kv_str(w, "fingerprint", img->fingerprint);
 	jsonw_kv_int(w, "size", img->size_bytes);
+	if (!str_is_empty(img->source))
+		jsonw_kv_raw(w, "update_source", img->source);
 	jsonw_kv_str(w, "type", img->type);
 	jsonw_kv_time(w, "created_at", img->created_ns);
 	jsonw_kv_time(w, "last_used_at", img->last_used_ns);
@@ -80,6 +83,12 @@ static bool kept(const struct filter *f, const char *text, size_t len)
 	return filter_match(f, filter_get_json, j);
 }
 
+/* Strangers, and who holds nothing in the project, see what is public. */
+static bool sees_private(const struct api_call *c)
+{
+	return authorize(&c->id, PERM_PROJECT_VIEW, c->project);
+}
+
 static int list_images(struct api_call *c, struct error *err)
 {
 	CLEANUP(filter_freep) struct filter *f = NULL;
@@ -87,7 +96,7 @@ static int list_images(struct api_call *c, struct error *err)
 	struct store *s = c->api->store;
 	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
-	bool objects = api_recursion(c) > 0;
+	bool objects = api_recursion(c) > 0, all = sees_private(c);
 	int r = str_is_empty(text) ? 0 : filter_parse(text, &f, err);
 
 	if (r < 0)
@@ -98,7 +107,7 @@ static int list_images(struct api_call *c, struct error *err)
 		auto_strbuf struct strbuf piece = STRBUF_INIT;
 		const struct db_image *img = s->images[k];
 
-		if (img->phase != DB_READY || !streq(img->project, c->project))
+		if (img->phase != DB_READY || !streq(img->project, c->project) || !(all || img->is_public))
 			continue;
 		write_image(s, img, &JSONW(&piece));
 		if (!kept(f, piece.data, piece.len))
@@ -123,12 +132,45 @@ static int find(struct api_call *c, struct db_image *ret, struct error *err)
 	return r < 0 ? r : store_image_dup(c->api->store, c->project, fingerprint, ret, err);
 }
 
+/*
+ * The same for who may be a stranger: of other images than public ones, and the one that a secret is for, nothing can
+ * be learned; a beginning that only they share is not ambiguous.
+ */
+static int find_visible(struct api_call *c, struct db_image *ret, struct error *err)
+{
+	const char *prefix = c->params[0], *secret = http_query(c->req, "secret");
+	struct store *s = c->api->store;
+	auto_free char *fingerprint = NULL;
+	bool several = false;
+
+	if (sees_private(c))
+		return find(c, ret, err);
+	mutex_lock(&s->lock);
+	for (size_t k = 0; k < s->n_images && *prefix; k++) {
+		const struct db_image *img = s->images[k];
+
+		if (img->phase != DB_READY || !streq(img->project, c->project) ||
+		    strncasecmp(img->fingerprint, prefix, strlen(prefix)) != 0)
+			continue;
+		if (!img->is_public &&
+		    !image_token_fits(c->api->image_tokens, IMAGE_TOKEN_READ, c->project, img->fingerprint, secret))
+			continue;
+		several = fingerprint != NULL;
+		free(fingerprint);
+		fingerprint = xstrdup(img->fingerprint);
+	}
+	mutex_unlock(&s->lock);
+	if (several || !fingerprint)
+		return error_set(err, 404, "Image not found");
+	return store_image_dup(s, c->project, fingerprint, ret, err);
+}
+
 static int get_image(struct api_call *c, struct error *err)
 {
 	CLEANUP(db_image_done) struct db_image img = {0};
 	struct strbuf b = STRBUF_INIT;
 	char etag[65];
-	int r = find(c, &img, err);
+	int r = find_visible(c, &img, err);
 
 	if (r < 0)
 		return r;
@@ -345,10 +387,15 @@ static int export_image(struct api_call *c, struct error *err)
 	CLEANUP(db_image_done) struct db_image img = {0};
 	auto_strbuf struct strbuf name = STRBUF_INIT;
 	auto_free char *url = NULL;
-	int fd, r = find(c, &img, err);
+	int fd, r = find_visible(c, &img, err);
 
 	if (r < 0)
 		return r;
+	/* a secret opens the image once */
+	if (!sees_private(c) && !img.is_public &&
+	    !image_token_use(c->api->image_tokens, IMAGE_TOKEN_READ, c->project, img.fingerprint,
+			     http_query(c->req, "secret"), NULL))
+		return error_set(err, 404, "Image not found");
 	url = xasprintf("/1.0/images/%s", img.fingerprint);
 	if (img.split) {
 		r = export_split(c, &img, err);
@@ -376,8 +423,9 @@ struct upload {
 	char *expected;
 	bool is_public;
 	struct strmap properties;
-	struct strv aliases;
-	unsigned parts; /* bit per enum image_part seen */
+	struct image_request pushed; /* what the token says, of an upload that needed one */
+	char *secret;                /* the token's, NULL: it needed none */
+	unsigned parts;              /* bit per enum image_part seen */
 };
 
 static void upload_free(void *arg)
@@ -390,7 +438,10 @@ static void upload_free(void *arg)
 	free(u->filename);
 	free(u->expected);
 	strmap_done(&u->properties);
-	strv_done(&u->aliases);
+	image_request_done(&u->pushed);
+	if (u->secret)
+		explicit_bzero(u->secret, strlen(u->secret));
+	free(u->secret);
 	free(u);
 }
 
@@ -455,6 +506,25 @@ static bool is_json(const struct http_request *req)
 	return type && strncasecmp(type, "application/json", 16) == 0;
 }
 
+/*
+ * Who may not upload may do so by a token, for the image that it names, once. With a token it decides what becomes of
+ * the image. Others get 403, whatever they sent.
+ */
+static int use_token(struct api_call *c, struct upload *u, struct error *err)
+{
+	const char *secret = http_header(c->req, "X-LXD-secret");
+	bool may = authorize(&c->id, PERM_IMAGE_EDIT, c->project);
+
+	if (may && str_is_empty(secret))
+		return 0;
+	if (!image_token_use(c->api->image_tokens, IMAGE_TOKEN_PUSH, c->project, u->expected, secret, &u->pushed))
+		return may ? 0 : error_set(err, 403, "not authorized");
+	u->secret = xstrdup(secret);
+	u->is_public = u->pushed.is_public;
+	strmap_merge(&u->properties, &u->pushed.properties);
+	return 0;
+}
+
 /* By the headers: JSON (kept in memory), or an image that is written to disk as it arrives. */
 static int begin_post(struct api_call *c, struct error *err)
 {
@@ -465,7 +535,7 @@ static int begin_post(struct api_call *c, struct error *err)
 	int r = 0;
 
 	if (is_json(c->req))
-		return 0;
+		return authorize(&c->id, PERM_IMAGE_EDIT, c->project) ? 0 : error_set(err, 403, "not authorized");
 	u = xnew(struct upload);
 	c->upload = u;
 	u->api = c->api;
@@ -477,25 +547,13 @@ static int begin_post(struct api_call *c, struct error *err)
 	if (properties)
 		r = parse_properties(properties, &u->properties, err);
 	if (r == 0)
+		r = use_token(c, u, err);
+	if (r == 0)
 		r = image_upload_new(c->api->images, &u->image, err);
 	if (r == 0 && type && strncasecmp(type, "multipart/form-data", 19) == 0)
 		r = http_multipart_new(c->req, on_part, u, &u->multipart, err);
 	c->req->sink = on_data;
 	return r;
-}
-
-static void set_result(struct operation *op, const struct image_result *res)
-{
-	auto_strbuf struct strbuf b = STRBUF_INIT;
-	struct jsonw w = JSONW(&b);
-
-	jsonw_object_begin(&w);
-	jsonw_kv_str(&w, "fingerprint", res->fingerprint);
-	jsonw_kv_strf(&w, "size", "%lld", (long long)res->size_bytes);
-	if (res->skipped_nodes)
-		jsonw_kv_uint(&w, "skipped_device_nodes", res->skipped_nodes);
-	jsonw_object_end(&w);
-	operation_set_metadata(op, b.data, /* publish= */ false);
 }
 
 static int upload_run(struct operation *op, void *arg, struct error *err)
@@ -506,12 +564,16 @@ static int upload_run(struct operation *op, void *arg, struct error *err)
 				      .filename = u->filename,
 				      .expected = u->expected,
 				      .is_public = u->is_public,
-				      .properties = &u->properties};
+				      .properties = &u->properties,
+				      .expires_ns = u->pushed.expires_ns,
+				      .profiles = u->pushed.has_profiles ? &u->pushed.profiles : NULL};
 	auto_free char *url = NULL;
 	int r = image_upload_finish(u->image, &params, &res, err);
 
+	if (r == 0 && u->pushed.aliases.len)
+		r = image_add_aliases(u->api, &u->pushed, res.fingerprint, err);
 	if (res.fingerprint)
-		set_result(op, &res);
+		image_set_result(op, &res);
 	image_upload_free(TAKE_PTR(u->image));
 	if (r < 0)
 		return r;
@@ -520,30 +582,16 @@ static int upload_run(struct operation *op, void *arg, struct error *err)
 	return 0;
 }
 
-static int post_json(struct api_call *c, struct error *err)
-{
-	const struct json *body, *source;
-	const char *type;
-	int r = api_body(c, &body, err);
-
-	if (r < 0)
-		return r;
-	source = json_get(body, "source");
-	type = json_get_str(source, "type");
-	if (!type)
-		return error_set(err, 400, "Invalid images JSON");
-	return error_set(err, 400, "Image source type \"%s\" is not supported by this server yet", type);
-}
-
 static int post_image(struct api_call *c, struct error *err)
 {
 	struct operation_spec spec = {
 		.description = "Downloading image", .project = c->project, .run = upload_run, .arg_free = upload_free};
 	struct upload *u = c->upload;
+	struct operation *op;
 	int r = 0;
 
 	if (!u)
-		return post_json(c, err);
+		return image_post_json(c, err);
 	if (u->multipart)
 		r = http_multipart_finish(TAKE_PTR(u->multipart), err);
 	if (r == 0 && u->parts && u->parts != 3)
@@ -552,7 +600,15 @@ static int post_image(struct api_call *c, struct error *err)
 		return r;
 	c->upload = NULL;
 	spec.arg = u;
-	api_async(c, api_operation_new(c, &spec));
+	op = api_operation_new(c, &spec);
+	if (u->secret) {
+		/* used up, it still lets whoever brought the image wait for the end */
+		auto_free char *metadata = xasprintf("{\"secret\":\"%s\"}", u->secret);
+
+		operation_set_secret(op, u->secret);
+		operation_set_metadata(op, metadata, /* publish= */ false);
+	}
+	api_async(c, op);
 	return 0;
 }
 
@@ -581,6 +637,7 @@ struct alias_view {
 	struct db_alias row;
 	char *target;
 	char *type;
+	bool is_public;
 };
 
 static void alias_view_done(struct alias_view *v)
@@ -601,6 +658,7 @@ static void view_locked(struct store *s, const struct db_alias *a, struct alias_
 				   .description = xstrdup(a->description)};
 	v->target = xstrdup(img ? img->fingerprint : "");
 	v->type = xstrdup(img ? img->type : "container");
+	v->is_public = img && img->is_public && img->phase == DB_READY;
 }
 
 static int find_alias(struct api_call *c, const char *name, struct alias_view *v, struct error *err)
@@ -671,6 +729,8 @@ static int get_alias(struct api_call *c, struct error *err)
 
 	if (r < 0)
 		return r;
+	if (!v.is_public && !sees_private(c))
+		return error_set(err, 404, "Image alias not found");
 	write_alias(&v, &JSONW(&b));
 	alias_etag(&v, etag);
 	api_sync_etag(c, &b, etag);
@@ -814,13 +874,13 @@ static int delete_alias(struct api_call *c, struct error *err)
 const struct api_route api_image_routes[] = {
 	{.path = "/1.0/images",
 	 .method = HTTP_GET,
-	 .perm = PERM_PROJECT_VIEW,
+	 .perm = PERM_ANYONE,
 	 .flags = API_ANY_PROJECT,
 	 .handler = list_images,
 	 .doc = "Images; ?filter="},
 	{.path = "/1.0/images",
 	 .method = HTTP_POST,
-	 .perm = PERM_IMAGE_EDIT,
+	 .perm = PERM_ANYONE,
 	 .handler = post_image,
 	 .begin = begin_post,
 	 .upload_free = upload_free,
@@ -839,7 +899,7 @@ const struct api_route api_image_routes[] = {
 	 .doc = "Create an alias"},
 	{.path = "/1.0/images/aliases/{name...}",
 	 .method = HTTP_GET,
-	 .perm = PERM_PROJECT_VIEW,
+	 .perm = PERM_ANYONE,
 	 .handler = get_alias,
 	 .doc = "One alias"},
 	{.path = "/1.0/images/aliases/{name...}",
@@ -867,7 +927,7 @@ const struct api_route api_image_routes[] = {
 	 .doc = "Delete an alias"},
 	{.path = "/1.0/images/{fingerprint}",
 	 .method = HTTP_GET,
-	 .perm = PERM_PROJECT_VIEW,
+	 .perm = PERM_ANYONE,
 	 .handler = get_image,
 	 .doc = "One image, by a prefix of its fingerprint"},
 	{.path = "/1.0/images/{fingerprint}",
@@ -889,7 +949,7 @@ const struct api_route api_image_routes[] = {
 	 .doc = "Delete an image"},
 	{.path = "/1.0/images/{fingerprint}/export",
 	 .method = HTTP_GET,
-	 .perm = PERM_PROJECT_VIEW,
+	 .perm = PERM_ANYONE,
 	 .handler = export_image,
 	 .doc = "The image's files as uploaded"},
 	{0},

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/image_remote.h"
 #include "api/migrate.h"
 #include "base/alloc.h"
 #include "base/fd.h"
@@ -109,6 +110,7 @@ struct job {
 	bool has_profiles;
 	enum instance_source source;
 	char *fingerprint;
+	struct image_request remote; /* the image, when it is on another server */
 	struct instance *original;
 	char *new_name;
 	/* from or to another server */
@@ -134,6 +136,7 @@ static void job_free(void *arg)
 	mapmap_done(&j->devices);
 	strv_done(&j->profiles);
 	free(j->fingerprint);
+	image_request_done(&j->remote);
 	free(j->new_name);
 	migration_session_unref(j->migration);
 	if (j->begun)
@@ -192,7 +195,14 @@ static void start_job(struct api_call *c, struct job *j, const char *description
 		      int (*run)(struct operation *, void *, struct error *))
 {
 	struct operation_spec spec = {
-		.description = description, .project = c->project, .run = run, .arg_free = job_free, .arg = j};
+		.description = description,
+		.project = c->project,
+		.run = run,
+		.arg_free = job_free,
+		.arg = j,
+		/* what is downloaded can be cancelled */
+		.cancel = j->remote.project ? image_obtain_cancel : NULL,
+	};
 	auto_free char *url = xasprintf("/1.0/instances/%s", j->name);
 	auto_free char *alias = xasprintf("/1.0/containers/%s", j->name);
 	struct operation *op;
@@ -251,6 +261,9 @@ struct source_body {
 	char *alias;
 	char *fingerprint;
 	char *server;
+	char *protocol;
+	char *certificate;
+	char *secret;
 	char *source;
 	char *project;
 	char *mode;
@@ -265,6 +278,9 @@ static const struct json_field source_fields[] = {
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, alias, "alias", 0),
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, fingerprint, "fingerprint", 0),
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, server, "server", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, protocol, "protocol", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, certificate, "certificate", 0),
+	JSON_FIELD(JSON_FIELD_STRING, struct source_body, secret, "secret", 0),
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, source, "source", 0),
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, project, "project", 0),
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, mode, "mode", 0),
@@ -301,7 +317,29 @@ static int find_by_properties(struct api_call *c, const struct strmap *want, cha
 	return best ? 0 : error_set(err, 404, "No matching image could be found");
 }
 
-static int source_image(struct api_call *c, const struct source_body *src, struct job *j, struct error *err)
+/* The image is on another server: it is fetched first, and stays here as long as it is of use. */
+static int source_remote(struct api_call *c, struct source_body *src, struct job *j, struct error *err)
+{
+	const char *name = str_is_empty(src->fingerprint) ? src->alias : src->fingerprint;
+
+	if (str_is_empty(name))
+		return error_set(err, 400, "Must specify one of alias or fingerprint for init from image");
+	j->remote.project = xstrdup(c->project);
+	j->remote.cached = true;
+	j->remote.keep_source = str_is_empty(src->secret);
+	j->remote.source = (struct image_source){
+		.server = xstrdup(src->server),
+		.protocol = xstrdup(str_is_empty(src->protocol) ? "lxd" : src->protocol),
+		.certificate = xstrdup_null(src->certificate),
+		.alias = xstrdup(name),
+		.secret = xstrdup_null(src->secret),
+		.image_type = xstrdup("container"),
+		.project = xstrdup_null(src->project),
+	};
+	return 0;
+}
+
+static int source_image(struct api_call *c, struct source_body *src, struct job *j, struct error *err)
 {
 	struct store *s = c->api->store;
 	const struct db_alias *a;
@@ -309,7 +347,7 @@ static int source_image(struct api_call *c, const struct source_body *src, struc
 
 	j->source = INSTANCE_SOURCE_IMAGE;
 	if (!str_is_empty(src->server))
-		return error_set(err, 400, "Images from other servers are not supported by this server yet");
+		return source_remote(c, src, j, err);
 	if (!str_is_empty(src->fingerprint))
 		return store_image_resolve(s, c->project, src->fingerprint, &j->fingerprint, err);
 	if (!str_is_empty(src->alias)) {
@@ -326,7 +364,7 @@ static int source_image(struct api_call *c, const struct source_body *src, struc
 	return error_set(err, 400, "Must specify one of alias, fingerprint or properties for init from image");
 }
 
-static int source_copy(struct api_call *c, const struct source_body *src, struct job *j, struct error *err)
+static int source_copy(struct api_call *c, struct source_body *src, struct job *j, struct error *err)
 {
 	j->source = INSTANCE_SOURCE_COPY;
 	if (str_is_empty(src->source))
@@ -342,7 +380,7 @@ static int source_copy(struct api_call *c, const struct source_body *src, struct
 	return instance_find(c->api->instances, c->project, src->source, &j->original, err);
 }
 
-static int source_none(struct api_call *c UNUSED, const struct source_body *src UNUSED, struct job *j,
+static int source_none(struct api_call *c UNUSED, struct source_body *src UNUSED, struct job *j,
 		       struct error *err UNUSED)
 {
 	j->source = INSTANCE_SOURCE_NONE;
@@ -350,7 +388,7 @@ static int source_none(struct api_call *c UNUSED, const struct source_body *src 
 }
 
 /* From another server: we connect to it (pull), or it, or a client between the two, to us (push). */
-static int source_migration(struct api_call *c UNUSED, const struct source_body *src, struct job *j, struct error *err)
+static int source_migration(struct api_call *c UNUSED, struct source_body *src, struct job *j, struct error *err)
 {
 	const char *mode = src->mode ? src->mode : "";
 
@@ -369,7 +407,7 @@ static int source_migration(struct api_call *c UNUSED, const struct source_body 
 
 static const struct {
 	const char *type;
-	int (*fn)(struct api_call *c, const struct source_body *src, struct job *j, struct error *err);
+	int (*fn)(struct api_call *c, struct source_body *src, struct job *j, struct error *err);
 } sources[] = {
 	{"image", source_image},
 	{"copy", source_copy},
@@ -408,12 +446,26 @@ static struct instance_create_spec create_spec(const struct job *j)
 	};
 }
 
-static int create_run(struct operation *op UNUSED, void *arg, struct error *err)
+static int fetch_image(struct operation *op, struct job *j, struct error *err)
+{
+	CLEANUP(image_result_done) struct image_result res = {0};
+	int r = image_obtain(j->api, op, &j->remote, &res, err);
+
+	if (r == 0)
+		j->fingerprint = TAKE_PTR(res.fingerprint);
+	return r;
+}
+
+static int create_run(struct operation *op, void *arg, struct error *err)
 {
 	struct job *j = arg;
-	struct instance_create_spec spec = create_spec(j);
-	int r = instance_create(j->api->instances, &spec, err);
+	struct instance_create_spec spec;
+	int r = j->remote.project ? fetch_image(op, j, err) : 0;
 
+	if (r < 0)
+		return r;
+	spec = create_spec(j);
+	r = instance_create(j->api->instances, &spec, err);
 	if (r == 0)
 		job_event(j, j->name, "instance-created");
 	return r;

@@ -16,10 +16,23 @@
 #define SEGMENTS_MAX 12
 
 const struct api_route *const api_route_tables[] = {
-	api_server_routes,  api_certificate_routes, api_operation_routes, api_instance_routes,
-	api_exec_routes,    api_log_routes,         api_image_routes,     api_profile_routes,
-	api_storage_routes, api_project_routes,     api_resources_routes, api_internal_routes,
-	api_warning_routes, api_audit_routes,       api_metrics_routes,   NULL,
+	api_server_routes,
+	api_certificate_routes,
+	api_operation_routes,
+	api_instance_routes,
+	api_exec_routes,
+	api_log_routes,
+	api_image_routes,
+	api_image_remote_routes,
+	api_profile_routes,
+	api_storage_routes,
+	api_project_routes,
+	api_resources_routes,
+	api_internal_routes,
+	api_warning_routes,
+	api_audit_routes,
+	api_metrics_routes,
+	NULL,
 };
 
 /* The paths that older clients use for instances. */
@@ -186,6 +199,9 @@ static int check_project(struct api_call *c, struct error *err)
 	if (all && project)
 		return error_set(err, 400, "Cannot specify a project when requesting all projects");
 	if (streq(c->project, "default"))
+		return 0;
+	/* to strangers a project that is not there looks like one that shows them nothing */
+	if (c->id.kind == IDENTITY_NONE)
 		return 0;
 	/* one project until projects come: reading lists of another finds nothing, all else says so */
 	if (c->route->flags & API_ANY_PROJECT)

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 
 #include "api/api.h"
+#include "api/image_remote.h"
 #include "api/server_config.h"
 #include "base/alloc.h"
 #include "base/crypto.h"
@@ -251,6 +252,7 @@ static int start(struct daemon *d, struct error *err)
 	api->shutdown_arg = d;
 	api->events = events_new(api->loop);
 	api->operations = operations_new(api->loop, api->events);
+	api->image_tokens = image_tokens_new();
 	log_events = api->events;
 	log_set_sink(log_to_events);
 	api->password_guard = password_guard_new(NULL);

@@ -72,6 +72,7 @@ struct db_image {
 	struct strv profiles;
 	char *meta_ext;   /* export extension of the (metadata) file, ".tar.xz" */
 	char *rootfs_ext; /* of the .rootfs file; "" for unified */
+	char *source;     /* JSON: the server it came from; "": none */
 	char *staging;
 	enum db_phase phase;
 };

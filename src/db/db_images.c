@@ -13,6 +13,7 @@ void db_image_done(struct db_image *r)
 	free(r->type);
 	free(r->meta_ext);
 	free(r->rootfs_ext);
+	free(r->source);
 	free(r->staging);
 	strmap_done(&r->properties);
 	strv_done(&r->profiles);
@@ -56,6 +57,7 @@ static int load_image(sqlite3_stmt *s, void *arg, struct error *err)
 		.rootfs_ext = db_col_dup(s, 18),
 		.staging = db_col_dup(s, 19),
 		.phase = (enum db_phase)db_col_int(s, 20),
+		.source = db_col_dup(s, 21),
 	};
 	int rc = json_text_to_strmap(db_col_str(s, 15), &r.properties, err);
 
@@ -76,7 +78,7 @@ int db_images_load(struct db *db, void (*fn)(struct db_image *row, void *arg), v
 	return db_select(db, err,
 			 "SELECT id, project, fingerprint, filename, architecture, type, size, public, auto_update,"
 			 " cached, split, created_at, expires_at, uploaded_at, last_used_at, properties, profiles,"
-			 " meta_ext, rootfs_ext, staging, phase FROM images ORDER BY id",
+			 " meta_ext, rootfs_ext, staging, phase, source FROM images ORDER BY id",
 			 load_image, &l);
 }
 
@@ -85,14 +87,15 @@ int db_image_insert(struct db *db, struct db_image *r, struct error *err)
 	static const char sql[] =
 		"INSERT INTO images (project, fingerprint, filename, architecture, type, size, public, auto_update,"
 		" cached, split, created_at, expires_at, uploaded_at, last_used_at, properties, profiles, meta_ext,"
-		" rootfs_ext, staging, phase) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+		" rootfs_ext, staging, phase, source) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 	auto_free char *properties = strmap_to_json(&r->properties);
 	auto_free char *profiles = strv_to_json(&r->profiles);
 
-	return db_insert(db, err, &r->id, sql, "sssssibbbbiiiisssssi", r->project, r->fingerprint, r->filename,
+	return db_insert(db, err, &r->id, sql, "sssssibbbbiiiisssssis", r->project, r->fingerprint, r->filename,
 			 r->architecture, r->type, r->size_bytes, (int)r->is_public, (int)r->auto_update,
 			 (int)r->cached, (int)r->split, r->created_ns, r->expires_ns, r->uploaded_ns, r->last_used_ns,
-			 properties, profiles, r->meta_ext, r->rootfs_ext, r->staging, (int64_t)r->phase);
+			 properties, profiles, r->meta_ext, r->rootfs_ext, r->staging, (int64_t)r->phase,
+			 r->source ? r->source : "");
 }
 
 int db_image_update(struct db *db, const struct db_image *r, struct error *err)

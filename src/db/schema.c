@@ -51,6 +51,9 @@ static const char *const steps[] = {
 	/* since when the trust password is what it is: digest is SHA-256 of the stored hash */
 	"CREATE TABLE trust_password (id INTEGER PRIMARY KEY CHECK (id = 1), digest TEXT NOT NULL,"
 	" set_at INTEGER NOT NULL);",
+
+	/* where an image came from: JSON, or nothing */
+	"ALTER TABLE images ADD COLUMN source TEXT NOT NULL DEFAULT '';",
 };
 
 int64_t schema_version(void)

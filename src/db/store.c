@@ -35,6 +35,7 @@ static void image_copy(struct db_image *to, const struct db_image *from)
 	to->type = xstrdup(from->type);
 	to->meta_ext = xstrdup(from->meta_ext);
 	to->rootfs_ext = xstrdup(from->rootfs_ext);
+	to->source = xstrdup(from->source ? from->source : "");
 	to->staging = xstrdup_null(from->staging);
 	to->properties = STRMAP_INIT;
 	to->profiles = STRV_INIT;

@@ -22,7 +22,7 @@
 #include "base/macros.h"
 #include "dial/dial.h"
 
-#define NOBODY 65534
+#define OWN_USER 4 /* behind those of enum confine_program (tls/confine.h) */
 
 static int empty_root = -EBADF; /* an empty file system that is mounted nowhere; only root can make one */
 
@@ -53,9 +53,10 @@ static int make_empty_root(struct error *err)
 	return 0;
 }
 
-/* Root becomes nobody; the right to change the root directory is kept for later, out of effect. */
+/* Root becomes a user of its own; the right to change the root directory is kept for later, out of effect. */
 static int drop_root(struct error *err)
 {
+	const uid_t id = LXD_HELPER_UID_BASE + OWN_USER;
 	int r = make_empty_root(err);
 
 	if (r < 0)
@@ -63,9 +64,9 @@ static int drop_root(struct error *err)
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap) < 0 && errno != EINVAL)
 			return error_errno(err, errno, "Drop capability %d", cap);
-	if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-	    setresuid(NOBODY, NOBODY, NOBODY) < 0)
-		return error_errno(err, errno, "Become nobody");
+	if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 ||
+	    setresuid(id, id, id) < 0)
+		return error_errno(err, errno, "Become user %u", (unsigned)id);
 	return caps_set(1u << CAP_SYS_CHROOT, err);
 }
 

@@ -4,11 +4,13 @@
 #include <ctype.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/timeutil.h"
 
 #define READ_SIZE (64 * 1024)
 
@@ -18,6 +20,8 @@ struct http_client {
 	char *host;                /* what goes into the Host header, and into messages */
 	struct dial_result peer;   /* what the server showed when it was connected to last */
 	int fd;
+	unsigned tick_ms; /* see http_client_set_patience(); 0: wait for ever */
+	unsigned stall_ms;
 	bool used;         /* at least one answer came over this connection */
 	size_t start, end; /* bytes read but not used yet */
 	char buf[READ_SIZE];
@@ -60,6 +64,8 @@ static int connect_unix(struct http_client *c, struct error *err)
 
 static int client_connect(struct http_client *c, struct error *err)
 {
+	const struct timeval limit = {c->tick_ms / 1000, c->tick_ms % 1000 * 1000};
+
 	c->fd = fd_close(c->fd);
 	c->start = c->end = 0;
 	c->used = false;
@@ -67,7 +73,13 @@ static int client_connect(struct http_client *c, struct error *err)
 		return connect_unix(c, err);
 	dial_result_done(&c->peer);
 	c->fd = dial_target_connect(&c->target, &c->peer, err);
-	return c->fd < 0 ? -err->errnum : 0;
+	if (c->fd < 0)
+		return -err->errnum;
+	if (c->tick_ms) {
+		setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+		setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	}
+	return 0;
 }
 
 int http_client_new(const char *path, struct http_client **ret, struct error *err)
@@ -128,27 +140,58 @@ const struct dial_result *http_client_peer(const struct http_client *c)
 	return &c->peer;
 }
 
-int http_client_fd(const struct http_client *c)
+void http_client_set_patience(struct http_client *c, unsigned tick_ms, unsigned stall_ms)
 {
-	return c->fd;
+	c->tick_ms = tick_ms;
+	c->stall_ms = stall_ms;
 }
 
-static int send_all(struct http_client *c, const char *data, size_t len, int flags, struct error *err)
+/* The socket's time limit was met: @since is when bytes moved last. */
+static int tick(const struct http_client *c, const struct http_client_request *req, int64_t since, struct error *err)
 {
+	if (req->interrupted && req->interrupted(req->interrupted_arg) < 0) {
+		error_errno(err, EINTR, "Wait for the answer");
+		return -EINTR;
+	}
+	if (time_monotonic_ms() - since < (int64_t)c->stall_ms)
+		return 0;
+	return error_set(err, 504, "%s does not answer: nothing came for %u seconds", http_client_where(c),
+			 c->stall_ms / 1000);
+}
+
+static bool is_tick(const struct http_client *c)
+{
+	return c->tick_ms && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+static int send_all(struct http_client *c, const struct http_client_request *req, const char *data, size_t len,
+		    int flags, struct error *err)
+{
+	int64_t since = c->tick_ms ? time_monotonic_ms() : 0;
+
 	while (len) {
 		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL | flags);
+		int r = 0;
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && is_tick(c)) {
+			r = tick(c, req, since, err);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		if (n < 0)
 			return error_errno(err, errno, "Send to %s", http_client_where(c));
 		data += n;
 		len -= (size_t)n;
+		since = c->tick_ms ? time_monotonic_ms() : 0;
 	}
 	return 0;
 }
 
-static int send_file(struct http_client *c, int fd, uint64_t len, struct error *err)
+static int send_file(struct http_client *c, const struct http_client_request *req, int fd, uint64_t len,
+		     struct error *err)
 {
 	auto_free char *buf = xmalloc(READ_SIZE);
 	int r;
@@ -162,7 +205,7 @@ static int send_file(struct http_client *c, int fd, uint64_t len, struct error *
 			return error_errno(err, errno, "Read the file to upload");
 		if (n == 0)
 			return error_set(err, 500, "The file to upload became shorter while it was read");
-		r = send_all(c, buf, (size_t)n, 0, err);
+		r = send_all(c, req, buf, (size_t)n, 0, err);
 		if (r < 0)
 			return r;
 		len -= (uint64_t)n;
@@ -215,16 +258,16 @@ static int send_request(struct http_client *c, const struct http_client_request 
 	format_head(c->host, req, total, &head);
 	if (req->body_count == 1 && req->body[0].data && req->body[0].len < READ_SIZE) {
 		strbuf_append_len(&head, req->body[0].data, (size_t)req->body[0].len);
-		return send_all(c, head.data, head.len, 0, err);
+		return send_all(c, req, head.data, head.len, 0, err);
 	}
-	r = send_all(c, head.data, head.len, req->body_count ? MSG_MORE : 0, err);
+	r = send_all(c, req, head.data, head.len, req->body_count ? MSG_MORE : 0, err);
 	for (size_t i = 0; r >= 0 && i < req->body_count; i++) {
 		const struct http_piece *p = &req->body[i];
 
 		if (p->data)
-			r = send_all(c, p->data, (size_t)p->len, 0, err);
+			r = send_all(c, req, p->data, (size_t)p->len, 0, err);
 		else
-			r = send_file(c, p->fd, p->len, err);
+			r = send_file(c, req, p->fd, p->len, err);
 	}
 	return r;
 }
@@ -232,6 +275,7 @@ static int send_request(struct http_client *c, const struct http_client_request 
 /* Read more into the buffer; 0 at end of stream. */
 static ssize_t fill(struct http_client *c, const struct http_client_request *req, struct error *err)
 {
+	int64_t since = c->tick_ms ? time_monotonic_ms() : 0;
 	ssize_t n;
 
 	if (c->start == c->end)
@@ -247,6 +291,13 @@ static ssize_t fill(struct http_client *c, const struct http_client_request *req
 		n = read(c->fd, c->buf + c->end, sizeof(c->buf) - c->end);
 		if (n >= 0)
 			break;
+		if (is_tick(c)) {
+			int r = tick(c, req, since, err);
+
+			if (r < 0)
+				return r;
+			continue;
+		}
 		if (errno != EINTR)
 			return error_errno(err, errno, "Read from %s", http_client_where(c));
 		if (req->interrupted && req->interrupted(req->interrupted_arg) < 0) {
@@ -355,7 +406,13 @@ static int read_body(struct http_client *c, const struct http_client_request *re
 	http_data_fn fn = to_sink ? req->sink : body_to_memory;
 	void *arg = to_sink ? req->sink_arg : &resp->body;
 
-	resp->body.max = HTTP_CLIENT_BODY_MAX;
+	resp->body.max = req->body_max ? req->body_max : HTTP_CLIENT_BODY_MAX;
+	if (req->on_head && resp->head.status == 200) {
+		int r = req->on_head(req->sink_arg, &resp->head, err);
+
+		if (r < 0)
+			return r;
+	}
 	switch (resp->head.body) {
 	case HTTP_BODY_NONE:
 		return 0;

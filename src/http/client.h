@@ -33,7 +33,11 @@ struct http_client_request {
 	/* Sees the body of a response of status 200 instead of client_response.body; may be NULL. */
 	http_data_fn sink;
 	void *sink_arg;
-	/* Called when a signal interrupted the wait for the answer: negative gives up (-EINTR). May be NULL. */
+	size_t body_max; /* of a body kept in memory; 0: HTTP_CLIENT_BODY_MAX */
+	/* Sees the head of a response of status 200 before its body; negative gives up. May be NULL; gets sink_arg. */
+	int (*on_head)(void *arg, const struct http_head *head, struct error *err);
+	/* Called when a signal interrupted the wait for the answer, and at each tick of http_client_set_patience():
+	   negative gives up (-EINTR). May be NULL. */
 	int (*interrupted)(void *arg);
 	void *interrupted_arg;
 };
@@ -61,8 +65,11 @@ bool http_client_is_remote(const struct http_client *c);
 const char *http_client_where(const struct http_client *c);
 /* What the server showed; empty for a UNIX socket, and before the first request. Borrowed until the next request. */
 const struct dial_result *http_client_peer(const struct http_client *c);
-/* The fd of the present connection, -EBADF while there is none: shutdown() on it ends a request that hangs. */
-int http_client_fd(const struct http_client *c);
+/*
+ * While waiting for the server, ask http_client_request.interrupted every @tick_ms; give up (504) when nothing came or
+ * went for @stall_ms. For connections made from now on.
+ */
+void http_client_set_patience(struct http_client *c, unsigned tick_ms, unsigned stall_ms);
 
 /* Send and read the whole answer. Any HTTP status is a success here. */
 int http_client_send(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,

@@ -272,16 +272,26 @@ static int make_row(struct image_upload *up, const struct image_params *p, const
 	row->type = xstrdup("container");
 	row->size_bytes = up->sizes[0] + up->sizes[1];
 	row->is_public = p->is_public;
+	row->auto_update = p->auto_update;
+	row->cached = p->cached;
+	row->source = xstrdup(p->source ? p->source : "");
 	row->split = up->fds[IMAGE_PART_ROOTFS] >= 0;
 	row->created_ns = seconds_to_ns(json_int(json_get(meta, "creation_date")));
-	row->expires_ns = seconds_to_ns(json_int(json_get(meta, "expiry_date")));
+	row->expires_ns = p->expires_ns ? p->expires_ns : seconds_to_ns(json_int(json_get(meta, "expiry_date")));
 	row->uploaded_ns = time_now_ns();
 	row->last_used_ns = TIME_GO_ZERO;
 	row->meta_ext = xstrdup(u->meta_ext);
 	row->rootfs_ext = xstrdup(u->rootfs_ext ? u->rootfs_ext : "");
 	row->staging = xstrdup(up->uuid);
 	row->phase = DB_CREATING;
-	strv_add(&row->profiles, "default");
+	if (p->profiles)
+		strv_copy(&row->profiles, p->profiles);
+	else
+		strv_add(&row->profiles, "default");
+	if (p->properties_all) {
+		strmap_copy(&row->properties, p->properties);
+		return 0;
+	}
 	r = json_to_strmap(json_get(meta, "properties"), "properties", &row->properties, err);
 	if (r < 0)
 		return r;

@@ -22,6 +22,13 @@ struct image_params {
 	const char *expected; /* fingerprint that must result, or NULL */
 	bool is_public;
 	const struct strmap *properties; /* override those of metadata.yaml */
+	/* of images that were fetched from another server */
+	bool properties_all; /* @properties are all there are */
+	bool auto_update;
+	bool cached;
+	const char *source;          /* image_source_to_json(); NULL: none */
+	const struct strv *profiles; /* NULL: default */
+	int64_t expires_ns;          /* 0: as metadata.yaml says */
 };
 
 /* An upload in progress: files in a staging folder of its own. */
