@@ -182,11 +182,13 @@ void remote_explain(const struct cli *c, const struct error *err)
 		const struct cli_connection *at = &c->connections[i];
 		const struct dial_result *peer = is_network(at) ? http_client_peer(at->api->http) : NULL;
 
+		bool public = strmap_get_bool(mapmap_get(&c->config->remotes, at->remote), "public", false);
+
 		if (!peer)
 			continue;
 		if (peer->leaf_pem && !peer->accepted_by)
 			explain_certificate(c, at->remote, peer);
-		else if (err->status == 403 && strstr(error_msg(err), "not authorized"))
+		else if (!public && err->status == 403 && strstr(error_msg(err), "not authorized"))
 			cli_complain(
 				"If `lxc info %s:` says \"auth: untrusted\", the server \"%s\" does not trust this "
 				"client (any more): have a token made there by `lxc config trust add`, then "
