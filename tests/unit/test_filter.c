@@ -143,10 +143,36 @@ static void costs_are_bounded(void **state UNUSED)
 	assert_true(matches("name eq .{5}"));
 }
 
+static void repeated_repetitions_are_plain_text(void **state)
+{
+	static const char *const plain[] = {"a++", "a**", "a+*", "a{2}{3}",
+					    "a+++++++++++++++++++++++++++++++++++++++++"};
+	static const char *const patterns[] = {"a+?", "a*?", "[+*a]+", "a+a+", "a?a?"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(plain) + ARRAY_SIZE(patterns); i++) {
+		bool is_plain = i < ARRAY_SIZE(plain);
+		const char *value = is_plain ? plain[i] : patterns[i - ARRAY_SIZE(plain)];
+		auto_free char *text = xasprintf("name eq %s", value);
+		auto_free char *named = xasprintf("{\"name\":\"%s\"}", is_plain ? value : "aa");
+		CLEANUP(filter_freep) struct filter *f = NULL;
+		auto_error struct error err = ERROR_INIT;
+		auto_json struct json *j = NULL;
+
+		if (filter_parse(text, &f, &err) < 0 && is_plain)
+			continue; /* too complex is as good */
+		expect_ok(0, &err);
+		expect_ok(json_parse(named, strlen(named), &j, &err), &err);
+		if (!filter_match(f, filter_get_json, j))
+			fail_msg("%s does not fit", value);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(fitting), cmocka_unit_test(order),
-					   cmocka_unit_test(bad_filters), cmocka_unit_test(costs_are_bounded)};
+					   cmocka_unit_test(bad_filters), cmocka_unit_test(costs_are_bounded),
+					   cmocka_unit_test(repeated_repetitions_are_plain_text)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
