@@ -410,9 +410,9 @@ struct ws *ws_new(struct loop *l, int fd, void *handle, const void *extra, size_
 	wslay_event_context_server_init(&ws->ctx, &callbacks, ws);
 	wslay_event_config_set_max_recv_msg_length(ws->ctx, MESSAGE_MAX);
 	ws->src = loop_add(l, fd, EPOLLIN, on_socket, ws);
-	queue(ws, WSLAY_PING, "keepalive", 9);
+	/* none at once, as the reference does: ws4py, and so pylxd, answers one thread's ping while another closes, and
+	   over TLS loses what came in between */
 	ws->ping = loop_timer_add(l, PING_MS, on_ping, ws);
-	wslay_event_send(ws->ctx);
 	return ws;
 }
 
