@@ -202,6 +202,24 @@ def test_ipv6(server, go):
         eventually(server_is_up)
 
 
+def test_public(server, go):
+    go("remote", "add", "p", ADDRESS, "--public", "--accept-certificate")
+    assert go.config["remotes"]["p"]["public"] is True
+    assert go.csv("image", "list", "p:") == []
+    image = server.api.get(f"/1.0/images/{server.fingerprint}")
+    assert server.api.put(f"/1.0/images/{server.fingerprint}", {**image, "public": True}).status == 200
+    try:
+        (row,) = go.csv("image", "list", "p:")
+        assert server.fingerprint.startswith(row[1]) and row[0] == "bb"
+        go("image", "export", "p:bb", str(go.conf / "exported"))
+        exported = next(go.conf.glob("exported*"))
+        assert hashlib.sha256(exported.read_bytes()).hexdigest() == server.fingerprint
+    finally:
+        assert server.api.put(f"/1.0/images/{server.fingerprint}", {**image, "public": False}).status == 200
+    assert go.csv("image", "list", "p:") == []
+    assert go.fails("list", "p:") == "The remote isn't a private LXD server"
+
+
 def test_projects(server, go):
     assert "not found" in go.fails("remote", "add", "m", ADDRESS, "--accept-certificate", "--password", PASSWORD, "--project", "nosuch").lower()
     assert "m" not in go.config["remotes"]

@@ -136,4 +136,5 @@ def test_events_are_not_for_strangers(client):
 def test_execute(client, container):  # noqa: F811
     """exec's websockets are opened without a certificate by this pylxd: their secret is what counts."""
     container.start(wait=True)
-    assert container.execute(["echo", "over TLS"]).stdout == "over TLS\n"
+    for i in range(10):
+        assert container.execute(["echo", "over TLS", str(i)]).stdout == f"over TLS {i}\n"
