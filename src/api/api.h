@@ -72,9 +72,10 @@ struct api_call {
 	char *params[API_PARAMS_MAX]; /* the {..} parts of the path, decoded */
 	const char *prefix;           /* "instances", or its alias "containers", as the path had it */
 	struct identity id;
-	const char *project; /* of the query; checked to exist */
-	struct json *body;   /* parsed on first use by api_body() */
-	void *upload;        /* of routes with begin */
+	struct identity owner; /* of a websocket that is opened by a secret: who made the operation */
+	const char *project;   /* of the query; checked to exist */
+	struct json *body;     /* parsed on first use by api_body() */
+	void *upload;          /* of routes with begin */
 };
 
 typedef int (*api_handler)(struct api_call *c, struct error *err);

@@ -152,6 +152,14 @@ static int connect_operation(struct api_call *c, struct error *err)
 	CLEANUP(operation_unrefp) struct operation *op = NULL;
 	int r = find_by_secret(c, &op, err);
 
+	/* whoever shows the secret: it is the creator's rights that the websocket lives on, and with which it ends */
+	if (r == 0) {
+		c->owner = *operation_creator(op);
+		c->req->owner = &c->owner;
+		c->req->foreign = !identity_equal(&c->owner, &c->id);
+		if (!trust_still_holds(c->api->trust, &c->owner))
+			r = error_set(err, 403, "not authorized");
+	}
 	if (r == 0)
 		r = operation_connect(op, http_query(c->req, "secret"), c->req, c->resp, err);
 	if (r == 0)

@@ -168,6 +168,11 @@ void operation_set_secret(struct operation *op, const char *secret)
 	op->secret = xstrdup(secret);
 }
 
+const struct identity *operation_creator(const struct operation *op)
+{
+	return &op->spec.creator;
+}
+
 bool operation_visible(const struct operation *op, const struct identity *id)
 {
 	if (identity_is_admin(id) || identity_equal(&op->spec.creator, id))

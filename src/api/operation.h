@@ -77,6 +77,7 @@ const char *operation_project(const struct operation *op);
 void operation_set_metadata(struct operation *op, const char *json, bool publish);
 bool operation_is_cancelled(struct operation *op);
 /* May @id know of it: what is in a project by the right to view it, what is the server's only administrators. */
+const struct identity *operation_creator(const struct operation *op);
 bool operation_visible(const struct operation *op, const struct identity *id);
 /* May @id cancel it? */
 bool operation_cancellable_by(const struct operation *op, const struct identity *id);

@@ -1,4 +1,5 @@
 /* From a request to its route: path matching, identity, permission, project, body limit; and errors as answers. */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -14,6 +15,8 @@
 #define BODY_MAX (4u << 20)
 #define STRANGERS_BODY_MAX (64u << 10)
 #define SEGMENTS_MAX 12
+#define RESTRICTED_CONNECTIONS_MAX 256 /* at once, of one certificate */
+#define METRICS_CONNECTIONS_MAX 16
 
 const struct api_route *const api_route_tables[] = {
 	api_server_routes,
@@ -271,6 +274,21 @@ static void call_free(void *arg)
 	free(c);
 }
 
+/* A caller whom we know is no stranger to the gate any more; but none but administrators may take all connections. */
+static int claim(struct api_call *c, struct error *err)
+{
+	static const unsigned max[] = {
+		[IDENTITY_TLS] = RESTRICTED_CONNECTIONS_MAX, [IDENTITY_METRICS] = METRICS_CONNECTIONS_MAX};
+	const struct http_tls_peer *tls = c->req->peer.tls;
+
+	if (!tls || !c->api->remote || c->id.kind == IDENTITY_NONE)
+		return 0;
+	if (remote_claim(c->api->remote, tls, identity_is_admin(&c->id) ? UINT_MAX : max[c->id.kind]) == 0)
+		return 0;
+	c->req->close_after = true;
+	return error_set(err, 503, "Too many connections with this certificate");
+}
+
 /* All that is decided before a body is read. */
 static int on_begin(struct http_request *req, void *arg, struct error *err)
 {
@@ -286,11 +304,10 @@ static int on_begin(struct http_request *req, void *arg, struct error *err)
 	req->user_free = call_free;
 	req->body_max = BODY_MAX;
 	c->id = trust_identify(c->api->trust, &req->peer);
-	req->rank = identity_rank(&c->id);
+	req->owner = &c->id;
+	req->owner_len = sizeof(c->id);
 	if (c->id.kind == IDENTITY_NONE)
 		become_stranger(c);
-	else
-		api_vouch(c);
 	if (req->method == HTTP_OPTIONS)
 		return 0;
 	if (s.n > SEGMENTS_MAX || !listener_serves(req))
@@ -304,6 +321,8 @@ static int on_begin(struct http_request *req, void *arg, struct error *err)
 	r = check_access(c, err);
 	if (r < 0 && err->status == 403)
 		api_audit_note(c, "request-denied", "denied", NULL);
+	if (r == 0)
+		r = claim(c, err);
 	if (r == 0)
 		r = decode_params(c, &s, params, n, err);
 	if (r == 0 && c->route->begin)
@@ -349,7 +368,13 @@ static void on_handle(struct http_request *req, struct http_response *resp, void
 		return;
 	}
 	c->resp = resp;
-	r = c->route->handler(c, &err);
+	/* a body may have taken its time, and trust may be gone meanwhile */
+	if (trust_still_holds(c->api->trust, &c->id)) {
+		r = c->route->handler(c, &err);
+	} else {
+		api_audit_note(c, "request-denied", "denied", NULL);
+		r = error_set(&err, 403, "not authorized");
+	}
 	if (r < 0) {
 		log_debug("request failed", LOG_STR("method", req->method_name), LOG_STR("path", req->path),
 			  LOG_ERR(&err));
@@ -362,12 +387,11 @@ static void on_finish(struct http_request *req, struct http_response *resp, void
 	origin_add_headers(arg, req, resp);
 }
 
-static unsigned on_rank(const struct http_peer *peer, void *arg)
+static bool on_holds(const void *owner, void *arg)
 {
 	struct api *api = arg;
-	const struct identity id = trust_identify(api->trust, peer);
 
-	return identity_rank(&id);
+	return trust_still_holds(api->trust, owner);
 }
 
 struct http_handlers api_http_handlers(struct api *api)
@@ -376,13 +400,13 @@ struct http_handlers api_http_handlers(struct api *api)
 				      .handle = on_handle,
 				      .fail = on_fail,
 				      .finish = on_finish,
-				      .rank = on_rank,
+				      .holds = on_holds,
 				      .arg = api};
 }
 
 void api_vouch(struct api_call *c)
 {
-	if (c->api->remote && c->req->peer.tls && http_tls_peer_note_trust(c->req->peer.tls))
+	if (c->api->remote && c->req->peer.tls)
 		remote_vouch(c->api->remote, c->req->peer.tls);
 }
 

@@ -7,21 +7,6 @@ bool identity_is_admin(const struct identity *id)
 	return id->kind == IDENTITY_LOCAL || (id->kind == IDENTITY_TLS && !id->restricted);
 }
 
-unsigned identity_rank(const struct identity *id)
-{
-	switch (id->kind) {
-	case IDENTITY_NONE:
-		return 0;
-	case IDENTITY_METRICS:
-		return 1;
-	case IDENTITY_TLS:
-		return !id->restricted ? 4 : id->has_default ? 3 : 2;
-	case IDENTITY_LOCAL:
-		return 5;
-	}
-	return 0;
-}
-
 bool identity_equal(const struct identity *a, const struct identity *b)
 {
 	if (a->kind == IDENTITY_LOCAL)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum permission {
@@ -36,13 +37,14 @@ struct identity {
 				 certificate */
 	bool restricted;      /* only what role tables give in `projects` */
 	bool has_default; /* restricted: the default project is among its projects (the only one until others come) */
+	/* As the connection showed them, for judging it again: seconds since the epoch, enum wire_gate_verdict. */
+	int64_t not_before, not_after;
+	unsigned verdict;
 	char address[64]; /* where the caller is, "192.0.2.1:4000"; "@" for the UNIX socket */
 };
 
 /* May do everything, everywhere. */
 bool identity_is_admin(const struct identity *id);
-/* How far a caller is trusted, for telling whether it has become less: 0 is a stranger. */
-unsigned identity_rank(const struct identity *id);
 /* The same caller: both local, or the same certificate. Strangers are nobody's same. */
 bool identity_equal(const struct identity *a, const struct identity *b);
 

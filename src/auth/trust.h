@@ -40,8 +40,11 @@ void trust_set_clock(struct trust *t, int64_t (*fn)(void));
  * clear is IDENTITY_NONE. Called for every request. Takes a lock that is never held across the disk.
  */
 struct identity trust_identify(struct trust *t, const struct http_peer *peer);
-/* Is the certificate still trusted as @id was, with no right less: for what goes on beyond a request. */
-bool trust_still_holds(struct trust *t, const struct identity *id, const struct http_peer *peer);
+/*
+ * Has @id still every right that it had: for what goes on beyond the moment in which it was made. Judged by what the
+ * connection showed then; a certificate that was revoked by a CRL since is the gate's to cut. Strangers lose nothing.
+ */
+bool trust_still_holds(struct trust *t, const struct identity *id);
 /* @fn(@arg) is called, without locks, after a change that may take rights away. At most 4; before requests come. */
 void trust_on_change(struct trust *t, void (*fn)(void *arg), void *arg);
 

@@ -29,7 +29,7 @@ static void on_trust_change(void *arg)
 {
 	struct http_server **http = arg;
 
-	http_server_recheck(*http);
+	http_server_recheck(*http, /* authority= */ false);
 }
 
 int remote_side_prepare(struct api *api, struct http_server **http, struct error *err)

@@ -284,6 +284,8 @@ static bool look(struct server_keys *k)
 		audit(k, "server-certificate-changed", "allowed", k->fingerprint);
 	if (authority)
 		audit(k, "certificate-authority-changed", "allowed", NULL);
+	if (authority)
+		remote_authority_changed(k->api->remote);
 	return pair;
 }
 

@@ -30,9 +30,9 @@ static const char *const method_names[] = {"GET", "HEAD", "POST", "PUT", "PATCH"
 struct upgraded {
 	struct http_server *server;
 	struct MHD_UpgradeResponseHandle *library;
-	int fd;                          /* the library's */
-	const struct http_tls_peer *tls; /* of the connection, which outlives this */
-	unsigned rank;
+	int fd;      /* the library's */
+	void *owner; /* as request.owner; NULL: nobody's */
+	bool foreign;
 	struct upgraded *next, **link;
 };
 
@@ -47,13 +47,22 @@ struct arrival {
 	struct arrival *next;
 };
 
+/* Connections of one known certificate. */
+struct claim {
+	char fingerprint[65];
+	unsigned n;
+	struct claim *next;
+};
+
 struct http_server {
 	struct MHD_Daemon *daemon;
 	struct http_handlers handlers;
-	_Atomic int remote; /* connections that have a peer */
+	struct sockaddr_un name; /* of the listening socket: what is accepted on it bears it */
+	_Atomic int remote;      /* connections that have a peer, or are on their way */
 	struct mutex lock;
 	struct upgraded *upgraded GUARDED_BY(lock);
 	struct arrival *arrivals GUARDED_BY(lock);
+	struct claim *claims GUARDED_BY(lock);
 };
 
 /* One request on its way through the library's repeated callbacks. */
@@ -184,30 +193,70 @@ void http_upgrade_close(void *handle)
 		u->next->link = u->link;
 	mutex_unlock(&s->lock);
 	MHD_upgrade_action(u->library, MHD_UPGRADE_ACTION_CLOSE);
+	free(u->owner);
 }
 
-bool http_tls_peer_note_trust(const struct http_tls_peer *p)
+static struct claim **find_claim_locked(struct http_server *s, const char *fingerprint) REQUIRES(s->lock)
+{
+	struct claim **at = &s->claims;
+
+	while (*at && !streq((*at)->fingerprint, fingerprint))
+		at = &(*at)->next;
+	return at;
+}
+
+int http_server_claim(struct http_server *s, const struct http_tls_peer *p, unsigned max)
 {
 	struct http_tls_peer *mine = (struct http_tls_peer *)(uintptr_t)p;
-	bool first = !mine->noted;
+	struct claim **at;
+	int r = 1;
 
-	mine->noted = true;
-	return first;
+	if (mine->claimed)
+		return 0;
+	mutex_lock(&s->lock);
+	at = find_claim_locked(s, p->fingerprint);
+	if (!*at) {
+		*at = xnew(struct claim);
+		snprintf((*at)->fingerprint, sizeof((*at)->fingerprint), "%s", p->fingerprint);
+	}
+	if ((*at)->n >= max)
+		r = -EUSERS;
+	else
+		(*at)->n++;
+	mutex_unlock(&s->lock);
+	mine->claimed = r > 0;
+	return r;
 }
 
-static void recheck_locked(struct http_server *s, const struct upgraded *u) REQUIRES(s->lock)
+static void unclaim(struct http_server *s, const struct http_tls_peer *p)
 {
-	const struct http_peer peer = {.uid = (uid_t)-1, .tls = u->tls};
+	struct claim **at, *c;
 
-	if (u->tls && s->handlers.rank && s->handlers.rank(&peer, s->handlers.arg) < u->rank)
+	if (!p->claimed)
+		return;
+	mutex_lock(&s->lock);
+	at = find_claim_locked(s, p->fingerprint);
+	c = *at;
+	if (c && --c->n == 0) {
+		*at = c->next;
+		free(c);
+	}
+	mutex_unlock(&s->lock);
+}
+
+static void recheck_locked(struct http_server *s, const struct upgraded *u, bool authority) REQUIRES(s->lock)
+{
+	if (!u->owner || !s->handlers.holds)
+		return;
+	if ((authority && u->foreign) || !s->handlers.holds(u->owner, s->handlers.arg))
 		shutdown(u->fd, SHUT_RDWR);
 }
 
-void http_server_recheck(struct http_server *s)
+void http_server_recheck(struct http_server *s, bool authority)
 {
 	mutex_lock(&s->lock);
 	for (const struct upgraded *u = s->upgraded; u; u = u->next)
-		recheck_locked(s, u);
+		recheck_locked(s, u, authority);
 	mutex_unlock(&s->lock);
 }
 
@@ -215,8 +264,8 @@ struct upgrade {
 	http_upgrade_fn fn;
 	void *arg;
 	struct http_server *server;
-	const struct http_tls_peer *tls;
-	unsigned rank;
+	void *owner;
+	bool foreign;
 };
 
 static void on_upgrade(void *cls, struct MHD_Connection *connection UNUSED, void *con_cls UNUSED, const char *extra,
@@ -226,7 +275,7 @@ static void on_upgrade(void *cls, struct MHD_Connection *connection UNUSED, void
 	struct http_server *s = u->server;
 	struct upgraded *up = xnew(struct upgraded);
 
-	*up = (struct upgraded){.server = s, .library = urh, .fd = sock, .tls = u->tls, .rank = u->rank};
+	*up = (struct upgraded){.server = s, .library = urh, .fd = sock, .owner = u->owner, .foreign = u->foreign};
 	mutex_lock(&s->lock);
 	up->next = s->upgraded;
 	up->link = &s->upgraded;
@@ -234,7 +283,7 @@ static void on_upgrade(void *cls, struct MHD_Connection *connection UNUSED, void
 		up->next->link = &up->next;
 	s->upgraded = up;
 	/* trust may have changed since the request was let in, before it could be found here */
-	recheck_locked(s, up);
+	recheck_locked(s, up, false);
 	mutex_unlock(&s->lock);
 	u->fn(sock, up, extra, extra_size, u->arg);
 }
@@ -250,8 +299,11 @@ static struct MHD_Response *make_response(struct http_server *s, const struct ht
 		u->fn = resp->upgrade;
 		u->arg = resp->upgrade_arg;
 		u->server = s;
-		u->tls = req->peer.tls;
-		u->rank = req->rank;
+		u->foreign = req->foreign;
+		if (req->owner) {
+			u->owner = xmalloc(req->owner_len);
+			memcpy(u->owner, req->owner, req->owner_len);
+		}
 		return MHD_create_response_for_upgrade(on_upgrade, u);
 	}
 	if (resp->fd >= 0) {
@@ -280,12 +332,22 @@ static enum MHD_Result send_response(struct http_server *s, const struct http_re
 	return ok;
 }
 
-static void read_peer(struct MHD_Connection *c, struct http_peer *peer)
+/* Was it accepted on the listening socket? Only such a connection bears its name. */
+static bool is_local(const struct http_server *s, int fd)
+{
+	struct sockaddr_un name = {0};
+	socklen_t len = sizeof(name);
+
+	return *s->name.sun_path && getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
+	       name.sun_family == AF_UNIX && memcmp(name.sun_path, s->name.sun_path, sizeof(name.sun_path)) == 0;
+}
+
+/* The gate's connections have their peer; what has neither peer nor name is nobody's, and a stranger. */
+static void read_peer(const struct http_server *s, struct MHD_Connection *c, struct http_peer *peer)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct sockaddr_un name;
 	struct ucred cred;
-	socklen_t len = sizeof(cred), name_len = sizeof(name);
+	socklen_t len = sizeof(cred);
 
 	*peer = (struct http_peer){.uid = (uid_t)-1};
 	if (info && info->socket_context) {
@@ -293,12 +355,7 @@ static void read_peer(struct MHD_Connection *c, struct http_peer *peer)
 		return;
 	}
 	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-	/*
-	 * What was accepted on our socket bears its name. The gate's connections are socket pairs, without a name and
-	 * with credentials of our own: one whose peer is lost is nobody's.
-	 */
-	if (info && getsockname(info->connect_fd, (struct sockaddr *)&name, &name_len) == 0 &&
-	    name_len > offsetof(struct sockaddr_un, sun_path) &&
+	if (info && is_local(s, info->connect_fd) &&
 	    getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0) {
 		peer->local = true;
 		peer->uid = cred.uid;
@@ -306,7 +363,8 @@ static void read_peer(struct MHD_Connection *c, struct http_peer *peer)
 	}
 }
 
-static struct exchange *exchange_new(struct MHD_Connection *c, const char *url, const char *method)
+static struct exchange *exchange_new(const struct http_server *s, struct MHD_Connection *c, const char *url,
+				     const char *method)
 {
 	struct exchange *x = xnew(struct exchange);
 
@@ -315,7 +373,7 @@ static struct exchange *exchange_new(struct MHD_Connection *c, const char *url, 
 	x->req.path = url;
 	x->req.body_max = 0;
 	x->req.library = c;
-	read_peer(c, &x->req.peer);
+	read_peer(s, c, &x->req.peer);
 	return x;
 }
 
@@ -390,7 +448,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 	struct http_response resp = {.status = 200, .fd = -EBADF};
 
 	if (!x) {
-		x = *con_cls = exchange_new(c, url, method);
+		x = *con_cls = exchange_new(s, c, url, method);
 		if (s->handlers.begin(&x->req, s->handlers.arg, &x->failed) < 0)
 			x->refused = true;
 		/* a body that will not be taken need not be sent either */
@@ -422,7 +480,7 @@ static struct http_tls_peer *arrival_take(struct http_server *s, int fd)
 		return NULL;
 	mutex_lock(&s->lock);
 	for (struct arrival **at = &s->arrivals; *at; at = &(*at)->next) {
-		if ((*at)->inode == st.st_ino) {
+		if ((*at)->fd == fd && (*at)->inode == st.st_ino) {
 			auto_free struct arrival *found = *at;
 
 			*at = found->next;
@@ -449,6 +507,7 @@ static void arrival_add(struct http_server *s, struct arrival *a)
 		http_tls_peer_free((*at)->peer);
 		free(*at);
 		*at = next;
+		s->remote--;
 	}
 	a->next = s->arrivals;
 	s->arrivals = a;
@@ -462,8 +521,10 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context, e
 	const union MHD_ConnectionInfo *info;
 
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-		if (*context)
+		if (*context) {
 			s->remote--;
+			unclaim(s, *context);
+		}
 		http_tls_peer_free(*context);
 		*context = NULL;
 		return;
@@ -472,8 +533,20 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context, e
 	*context = info ? arrival_take(s, info->connect_fd) : NULL;
 	if (!*context)
 		return;
-	s->remote++;
 	MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)REMOTE_IDLE_S);
+}
+
+/* One end of a socket pair, as the gate makes them. */
+static bool is_nameless_stream(int fd)
+{
+	int domain = 0, type = 0;
+	socklen_t domain_len = sizeof(domain), type_len = sizeof(type), name_len = sizeof(struct sockaddr_un);
+	struct sockaddr_un name;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_len) == 0 && domain == AF_UNIX &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM &&
+	       getsockname(fd, (struct sockaddr *)&name, &name_len) == 0 &&
+	       name_len <= offsetof(struct sockaddr_un, sun_path);
 }
 
 int http_server_add(struct http_server *s, int fd, struct http_tls_peer *peer, struct error *err)
@@ -482,12 +555,13 @@ int http_server_add(struct http_server *s, int fd, struct http_tls_peer *peer, s
 	struct arrival *a = xnew(struct arrival);
 	struct stat st;
 
-	if (s->remote >= REMOTE_MAX || fstat(fd, &st) < 0) {
+	if (!is_nameless_stream(fd) || fstat(fd, &st) < 0 || s->remote >= REMOTE_MAX) {
 		free(a);
 		http_tls_peer_free(peer);
 		fd_close(fd);
-		return error_set(err, 503, "Too many connections");
+		return error_set(err, 503, "Too many connections, or none that is one");
 	}
+	s->remote++;
 	*a = (struct arrival){.fd = fd, .inode = st.st_ino, .peer = peer};
 	arrival_add(s, a);
 	/* the library closes the fd when it refuses, too; what was noted goes with the next one of the same number */
@@ -518,9 +592,12 @@ static PRINTF_LIKE(2, 0) void library_log(void *cls UNUSED, const char *fmt, va_
 int http_server_start(int fd, const struct http_handlers *handlers, struct http_server **ret, struct error *err)
 {
 	struct http_server *s = xnew(struct http_server);
+	socklen_t name_len = sizeof(s->name);
 
 	s->handlers = *handlers;
 	mutex_init(&s->lock);
+	if (getsockname(fd, (struct sockaddr *)&s->name, &name_len) < 0 || s->name.sun_family != AF_UNIX)
+		s->name = (struct sockaddr_un){0};
 	s->daemon = MHD_start_daemon(
 		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC |
 			MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,

@@ -43,7 +43,7 @@ struct http_tls_peer {
 	unsigned verdict;     /* enum wire_gate_verdict */
 	unsigned tls_version; /* 0x0303, 0x0304 */
 	char *cipher;
-	bool noted; /* http_tls_peer_note_trust() was asked */
+	bool claimed; /* http_server_claim() counts it */
 };
 
 /* Who is at the other end, by the door through which the connection came. */
@@ -71,8 +71,11 @@ struct http_request {
 	bool close_after;   /* set by the begin callback or the handler: the answer ends the connection */
 	size_t body_max;    /* set by the begin callback; more is answered with 413 */
 	http_sink_fn sink;  /* set by the begin callback */
-	unsigned rank;      /* set by the begin callback: how far the caller is trusted; see http_handlers.rank */
-	void *user;         /* the API layer's own */
+	/* Set by the begin callback or the handler: whose rights a websocket runs on; copied when it is made. */
+	const void *owner;
+	size_t owner_len;
+	bool foreign; /* they are not the connection's own: another showed a secret for it */
+	void *user;   /* the API layer's own */
 	void (*user_free)(void *user);
 	void *library; /* server.c */
 };
@@ -116,8 +119,8 @@ struct http_handlers {
 	void (*fail)(struct http_response *resp, const struct error *err, void *arg);
 	/* Adds to every answer, also of the server itself, before it is sent. May be NULL. */
 	void (*finish)(struct http_request *req, struct http_response *resp, void *arg);
-	/* How far a remote peer is trusted now (request.rank). Short; called with a lock held. NULL: no websockets. */
-	unsigned (*rank)(const struct http_peer *peer, void *arg);
+	/* Are the rights of @owner (http_request.owner) still what they were? Short; called with a lock held. */
+	bool (*holds)(const void *owner, void *arg);
 	void *arg;
 };
 
@@ -127,13 +130,20 @@ struct http_server;
 int http_server_start(int fd, const struct http_handlers *handlers, struct http_server **ret, struct error *err);
 /*
  * Serve a connection that came through the gate: @fd (taken) is the plain stream, @peer (taken) who is at its end. Any
- * thread. 503 when there are too many connections.
+ * thread. 503 when there are too many connections; 500 for what is no nameless UNIX stream.
  */
 int http_server_add(struct http_server *s, int fd, struct http_tls_peer *peer, struct error *err);
-/* Trust has changed: cut the websockets of those who are trusted less than when they opened them. Any thread. */
-void http_server_recheck(struct http_server *s);
-/* True the first time it is asked about this connection; from its own thread. */
-bool http_tls_peer_note_trust(const struct http_tls_peer *p);
+/*
+ * Trust has changed: cut the websockets whose owners are trusted less than when they opened them. With @authority, what
+ * certificate authorities say has changed: a foreign websocket's owner cannot be judged again by it, and is cut. Any
+ * thread.
+ */
+void http_server_recheck(struct http_server *s, bool authority);
+/*
+ * The connection's certificate is one that is known, and may have @max connections at once: 1 the first time, 0 later,
+ * -EUSERS when there are too many. From the connection's own thread.
+ */
+int http_server_claim(struct http_server *s, const struct http_tls_peer *p, unsigned max);
 /* Stop accepting; running requests go on. */
 void http_server_quiesce(struct http_server *s);
 /* Close all connections and free. Websockets must be closed before. */

@@ -22,8 +22,12 @@
 #define RESTART_MS_MIN 100
 #define RESTART_MS_MAX 30000
 #define SETTLED_MS 60000 /* a gate that lived that long has its next death forgiven */
+#define SIGNER_ENDS_MAX 3
 #define REBIND_MS 30000
-#define BIND_TRIES 10 /* 100 ms apart: until the gate has closed the old socket */
+#define NOTE_MS 1000    /* between notes of refused connections that are told on */
+#define ADDRESS_MAX 64  /* bytes of an address in a note */
+#define MESSAGES_MAX 64 /* of the gate, before anything else has its turn */
+#define BIND_TRIES 10   /* 100 ms apart: until the gate has closed the old socket */
 
 static const unsigned default_ports[] = {REMOTE_API_PORT, REMOTE_METRICS_PORT};
 
@@ -57,8 +61,12 @@ struct remote {
 	struct strv proxies;
 	int64_t rebind_at;
 	int64_t started_at;
-	int64_t restart_at; /* 0: not due */
+	int64_t signer_ended_at;
+	unsigned signer_ends; /* less than SETTLED_MS apart */
+	int64_t restart_at;   /* 0: not due */
 	int64_t restart_ms;
+	int64_t noted_at;
+	bool distrusted;
 	bool in_trouble;
 	bool ending;
 };
@@ -72,6 +80,14 @@ static void trouble(struct remote *r, const char *message)
 		r->spec.trouble(r->spec.arg, message);
 }
 
+/* A gate of ours does not say such a thing: it was taken over. It ends when its messages have been looked at. */
+static void distrust(struct remote *r, const char *what)
+{
+	if (!r->distrusted)
+		log_error("lxd-gate is ended: it sent something that no gate sends", LOG_STR("what", what));
+	r->distrusted = true;
+}
+
 static void on_connection(struct remote *r, struct wire_message *m)
 {
 	auto_error struct error err = ERROR_INIT;
@@ -79,8 +95,8 @@ static void on_connection(struct remote *r, struct wire_message *m)
 	int fd = m->fds[0];
 
 	if (!peer || fd < 0) {
-		log_error("lxd-gate sent a connection that is none");
 		http_tls_peer_free(peer);
+		distrust(r, "a connection that is none");
 		return;
 	}
 	m->fds[0] = -EBADF;
@@ -91,11 +107,20 @@ static void on_connection(struct remote *r, struct wire_message *m)
 
 static void on_note(struct remote *r, struct wire_message *m)
 {
+	int64_t now = time_monotonic_ms();
 	uint32_t kind = wire_get_u32(&m->reader);
 	auto_free char *address = wire_get_str(&m->reader);
 	uint64_t count = wire_get_u64(&m->reader);
 
-	if (wire_done(&m->reader) && address && r->spec.refused)
+	if (!wire_done(&m->reader) || kind >= WIRE_NOTE_MAX || !address || strlen(address) > ADDRESS_MAX) {
+		distrust(r, "a note that is none");
+		return;
+	}
+	/* each is a row in the database */
+	if (now - r->noted_at < NOTE_MS)
+		return;
+	r->noted_at = now;
+	if (r->spec.refused)
 		r->spec.refused(r->spec.arg, kind, address, count);
 }
 
@@ -109,7 +134,7 @@ static void on_message(struct wire_message *m, void *arg)
 	else if (type == WIRE_GATE_NOTE)
 		on_note(r, m);
 	else
-		log_error("lxd-gate sent an unknown message", LOG_INT("type", type));
+		distrust(r, "an unknown message");
 }
 
 static struct remote_keys keys_of(const struct remote *r)
@@ -154,6 +179,8 @@ static int start_gate(struct remote *r, struct error *err)
 {
 	struct remote_keys keys = keys_of(r);
 	int rc;
+
+	r->distrusted = false;
 
 	if (!keys.chain)
 		return error_set(err, 500, "The server has no certificate yet");
@@ -211,14 +238,23 @@ static void on_gate_end(struct remote *r)
 	schedule_restart(r);
 }
 
-/* Connections go on with a new signer. */
+/* Connections go on with a new signer; one that keeps ending takes the gate with it, whose restarts come later and
+ * later. */
 static void on_signer_end(struct remote *r)
 {
 	auto_error struct error err = ERROR_INIT;
 	struct remote_keys keys = keys_of(r);
+	int64_t now = time_monotonic_ms();
 
 	log_error("lxd-signer ended");
 	trouble(r, "lxd-signer ended unexpectedly");
+	if (now - r->signer_ended_at > SETTLED_MS)
+		r->signer_ends = 0;
+	r->signer_ended_at = now;
+	if (++r->signer_ends > SIGNER_ENDS_MAX) {
+		schedule_restart(r);
+		return;
+	}
 	if (gate_configure(&r->gate, &keys, on_message, r, &err) == 0) {
 		trouble(r, NULL);
 		return;
@@ -432,12 +468,12 @@ static void run_jobs(struct remote *r)
 	}
 }
 
-/* All messages that are there. */
+/* Some of the messages that are there: jobs must not wait for the end of a flood. */
 static void read_messages(struct remote *r)
 {
 	struct pollfd p = {.fd = r->gate.control, .events = POLLIN};
 
-	while (r->gate.pid && poll(&p, 1, 0) > 0) {
+	for (int i = 0; i < MESSAGES_MAX && r->gate.pid && poll(&p, 1, 0) > 0; i++) {
 		auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
 
 		if (wire_recv(r->gate.control, &m) <= 0) {
@@ -445,6 +481,10 @@ static void read_messages(struct remote *r)
 			return;
 		}
 		on_message(&m, r);
+		if (r->distrusted) {
+			on_gate_end(r);
+			return;
+		}
 	}
 }
 
@@ -476,7 +516,10 @@ static void *remote_thread(void *arg)
 
 		if (poll(p, ARRAY_SIZE(p), time_left(r)) < 0)
 			continue;
-		if (p[1].revents)
+		if (p[0].revents)
+			run_jobs(r);
+		/* a job may have replaced what was polled */
+		else if (p[1].revents)
 			read_messages(r);
 		else if (p[2].revents)
 			on_gate_end(r);
@@ -486,8 +529,6 @@ static void *remote_thread(void *arg)
 			restart(r);
 		if (r->rebind_at && time_monotonic_ms() >= r->rebind_at)
 			retry_pending(r);
-		if (p[0].revents)
-			run_jobs(r);
 	}
 	return NULL;
 }
@@ -579,6 +620,21 @@ void remote_vouch(struct remote *r, const struct http_tls_peer *peer)
 	if (p.fd >= 0 && (poll(&p, 1, 0) <= 0 || wire_send(p.fd, &b, NULL, 0) < 0))
 		log_debug("lxd-gate does not take messages");
 	mutex_unlock(&r->lock);
+}
+
+int remote_claim(struct remote *r, const struct http_tls_peer *peer, unsigned max)
+{
+	int rc = http_server_claim(*r->spec.http, peer, max);
+
+	if (rc > 0)
+		remote_vouch(r, peer);
+	return rc < 0 ? rc : 0;
+}
+
+void remote_authority_changed(struct remote *r)
+{
+	if (*r->spec.http)
+		http_server_recheck(*r->spec.http, /* authority= */ true);
 }
 
 void remote_addresses(struct remote *r, struct strv *ret)

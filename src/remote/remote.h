@@ -56,6 +56,13 @@ void remote_start_address(struct remote *r, enum wire_gate_listener which, const
 void remote_set_proxies(struct remote *r, const struct strv *addresses);
 /* The connection's caller is known: it no longer counts among strangers. */
 void remote_vouch(struct remote *r, const struct http_tls_peer *peer);
+/*
+ * The same for a caller whose certificate is known, of which at most @max connections may be open at once: -EUSERS when
+ * this is one too many. Safe to repeat.
+ */
+int remote_claim(struct remote *r, const struct http_tls_peer *peer, unsigned max);
+/* What certificate authorities say has changed: see http_server_recheck(). */
+void remote_authority_changed(struct remote *r);
 /* "host:port" at which clients reach the API; empty without an address. */
 void remote_addresses(struct remote *r, struct strv *ret);
 /* Close the listening sockets and end both programs; for the end of the daemon. */

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from helpers import tls
+from helpers import tls, ws
 from helpers.daemon import eventually, processes
 from helpers.tls import TlsClient, connect, make_certificate, server_fingerprint
 
@@ -368,6 +368,71 @@ def test_revocation_cuts_exec(daemon, admin, running):
             pass
         assert sock.closed
     assert daemon.api.wait(reply)["status_code"] >= 200
+
+
+def trust(daemon, name, **more):
+    certificate = make_certificate(daemon.root / "certs", name)
+    body = {"type": "client", "certificate": certificate.base64, "name": name, **more}
+    assert daemon.api.post("/1.0/certificates", body).status == 201
+    return certificate
+
+
+def test_a_body_that_outlives_trust(daemon):
+    """The rights are those of the moment when the request is complete."""
+    certificate, other = trust(daemon, "slow-body"), make_certificate(daemon.root / "certs", "smuggled")
+    body = json.dumps({"type": "client", "certificate": other.base64, "name": "smuggled"}).encode()
+    with connect(certificate=certificate) as sock:
+        sock.sendall(b"POST /1.0/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body[:20]))
+        time.sleep(0.3)
+        assert daemon.api.delete(f"/1.0/certificates/{certificate.fingerprint}").status == 200
+        sock.sendall(body[20:])
+        assert sock.recv(4096).startswith(b"HTTP/1.1 403")
+    assert daemon.api.request("GET", f"/1.0/certificates/{other.fingerprint}").status == 404
+
+
+@pytest.mark.parametrize("how", ["removed", "restricted"])
+def test_websockets_by_secret_end_with_their_creator(daemon, running, how):
+    """Whoever opened them: a stranger with the secret has no more than who gave it to him."""
+    certificate = trust(daemon, f"creator-{how}")
+    client, nobody = TlsClient(certificate), TlsClient()
+    body = {"command": ["cat"], "wait-for-websocket": True, "interactive": False}
+    reply, waiting = (client.post(f"/1.0/instances/{running}/exec", body) for _ in range(2))
+    fds = reply.metadata["metadata"]["fds"]
+    sockets = [nobody.websocket(f"{reply.json['operation']}/websocket?secret={fds[n]}") for n in ("control", "0", "1", "2")]
+    if how == "removed":
+        assert daemon.api.delete(f"/1.0/certificates/{certificate.fingerprint}").status == 200
+    else:
+        assert daemon.api.patch(f"/1.0/certificates/{certificate.fingerprint}", {"restricted": True, "projects": []}).status == 200
+    for sock in sockets:
+        while sock.recv():
+            pass
+        assert sock.closed
+    with pytest.raises(ws.Refused) as refused:
+        nobody.websocket(f"{waiting.json['operation']}/websocket?secret={waiting.metadata['metadata']['fds']['control']}")
+    assert refused.value.status == 403
+    for each in (reply, waiting):
+        assert daemon.api.wait(each)["status_code"] >= 200
+
+
+def test_one_certificate_cannot_take_all_connections(daemon, admin):
+    """Restricted ones and those for metrics have a number of connections each."""
+    for name, path, most, more in (("many-restricted", "/1.0", 256, {"restricted": True, "projects": ["default"]}),
+                                   ("many-metrics", "/1.0/metrics", 16, {"type": "metrics"})):
+        certificate = trust(daemon, name, **more)
+        client, held = TlsClient(certificate), []
+        try:
+            for _ in range(most):
+                held.append(client.connection())
+                held[-1].request("GET", path)
+                reply = held[-1].getresponse()
+                assert reply.status == 200 and reply.read()
+            reply = client.request("GET", path)
+            assert reply.status == 503 and reply.error == "Too many connections with this certificate"
+            assert admin.get("/1.0")["auth"] == "trusted"
+        finally:
+            for connection in held:
+                connection.close()
+        eventually(lambda: client.request("GET", path).status == 200, what="room again")
 
 
 # Browsers

@@ -319,31 +319,30 @@ static void what_goes_on_ends_with_the_right_to_it(void **state)
 {
 	struct fixture *f = *state;
 	struct http_tls_peer tls = peer_of('a', WIRE_PKI_OFF);
-	const struct http_peer peer = {.tls = &tls};
 	struct identity full, with_default, with_nothing;
 	auto_error struct error err = ERROR_INIT;
 
 	fill(f);
 	f->changes = 0;
 	full = identify(f, &tls);
-	assert_true(trust_still_holds(f->trust, &full, &peer));
+	assert_true(trust_still_holds(f->trust, &full));
 	replace(f, 'a', restrict_it);
 	assert_int_equal(f->changes, 1);
-	assert_false(trust_still_holds(f->trust, &full, &peer));
+	assert_false(trust_still_holds(f->trust, &full));
 	with_nothing = identify(f, &tls);
-	assert_true(trust_still_holds(f->trust, &with_nothing, &peer));
+	assert_true(trust_still_holds(f->trust, &with_nothing));
 	replace(f, 'a', give_default);
 	with_default = identify(f, &tls);
-	assert_true(trust_still_holds(f->trust, &with_nothing, &peer));
-	assert_true(trust_still_holds(f->trust, &with_default, &peer));
+	assert_true(trust_still_holds(f->trust, &with_nothing));
+	assert_true(trust_still_holds(f->trust, &with_default));
 	replace(f, 'a', take_default);
-	assert_false(trust_still_holds(f->trust, &with_default, &peer));
+	assert_false(trust_still_holds(f->trust, &with_default));
 	replace(f, 'a', free_it);
-	assert_true(trust_still_holds(f->trust, &with_nothing, &peer));
+	assert_true(trust_still_holds(f->trust, &with_nothing));
 	expect_ok(trust_remove(f->trust, fingerprint('a'), &err), &err);
 	assert_int_equal(f->changes, 5);
-	assert_false(trust_still_holds(f->trust, &full, &peer));
-	assert_false(trust_still_holds(f->trust, &with_nothing, &peer));
+	assert_false(trust_still_holds(f->trust, &full));
+	assert_false(trust_still_holds(f->trust, &with_nothing));
 	/* who only the CA let in: gone with the setting */
 	trust_set_pki(f->trust, true);
 	trust_set_ca_certificates(f->trust, true);
@@ -353,7 +352,7 @@ static void what_goes_on_ends_with_the_right_to_it(void **state)
 	f->changes = 0;
 	trust_set_ca_certificates(f->trust, false);
 	assert_int_equal(f->changes, 1);
-	assert_false(trust_still_holds(f->trust, &full, &peer));
+	assert_false(trust_still_holds(f->trust, &full));
 }
 
 static void the_store_lasts(void **state)
