@@ -22,6 +22,8 @@ from helpers.daemon import BIN, eventually
 from helpers.gate import Gate, Signer, readable
 
 pytestmark = [pytest.mark.ours, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+SANITIZED = b"__asan_init" in (BIN / "lxd-gate").read_bytes()
+plain_memory = pytest.mark.skipif(SANITIZED, reason="the sanitizer takes memory of its own")
 REQUEST = b"GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n"
 REFUSED = (ssl.SSLError, ConnectionError)
 
@@ -351,6 +353,7 @@ def test_100_mib_each_way_at_once(gate, version):
         stream.close()
 
 
+@plain_memory
 def test_slow_readers_stop_the_other_side(gate):
     """Backpressure: what the gate holds for one connection is bounded, both ways."""
     s, stream = exchange(gate)
@@ -686,6 +689,7 @@ def test_absolute_deadlines(gate):
     head.close()
 
 
+@plain_memory
 def test_idle_connections_are_small(gate):
     """1,000 idle TLS connections take less than 25 MiB."""
     gate.handler = None
@@ -1043,6 +1047,7 @@ def test_processes_have_no_rights(gate):
     assert len(uids) == 2
 
 
+@plain_memory
 def test_the_key_is_in_no_memory_but_the_signers(gate, server):
     """The gate's memory and the files it holds know nothing of the private key."""
     assert ask(gate.port)
