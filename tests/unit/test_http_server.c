@@ -1,4 +1,5 @@
-/* Who is at the other end: a connection of our socket is local, one of the gate has its peer, anything else is nobody. */
+/* Who is at the other end: a connection of our socket is local, one of the gate has its peer, anything else is nobody.
+ */
 #include "http/server.h"
 
 #include <fcntl.h>
@@ -173,9 +174,9 @@ static void other_sockets_are_refused(void **state UNUSED)
 
 	memcpy(name.sun_path, f.path, strlen(f.path) + 1);
 	named = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(named, (struct sockaddr *)&(struct sockaddr_un){.sun_family = AF_UNIX},
-			      sizeof(sa_family_t)),
-			 0); /* autobind: an abstract name */
+	assert_int_equal(
+		bind(named, (struct sockaddr *)&(struct sockaddr_un){.sun_family = AF_UNIX}, sizeof(sa_family_t)),
+		0); /* autobind: an abstract name */
 	assert_int_equal(connect(named, (struct sockaddr *)&name, sizeof(name)), 0);
 	assert_true(add(named) < 0);
 	assert_int_equal(f.requests, 0);
