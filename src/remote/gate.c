@@ -19,6 +19,7 @@
 
 #define ANSWER_MS 10000 /* a helper that has not answered by then is ended */
 #define THREADS_MAX 4
+#define RETIRE_MS 12000 /* longer than a handshake may take */
 
 static unsigned thread_count(void)
 {
@@ -226,6 +227,26 @@ static void end_signer(struct gate *g)
 	end_process(&g->signer, &g->signer_pidfd);
 }
 
+void gate_end_old_signer(struct gate *g, int64_t now_ms)
+{
+	if (!g->old_signer || now_ms < g->old_signer_until)
+		return;
+	g->old_signer_control = fd_close(g->old_signer_control);
+	end_process(&g->old_signer, &g->old_signer_pidfd);
+}
+
+static void retire_signer(struct gate *g)
+{
+	gate_end_old_signer(g, INT64_MAX);
+	if (!g->signer)
+		return;
+	g->old_signer = g->signer;
+	g->old_signer_pidfd = TAKE_FD(g->signer_pidfd);
+	g->old_signer_control = TAKE_FD(g->signer_control);
+	g->old_signer_until = time_monotonic_ms() + RETIRE_MS;
+	g->signer = 0;
+}
+
 int gate_configure(struct gate *g, const struct remote_keys *keys, gate_message_fn fn, void *arg, struct error *err)
 {
 	CLEANUP(signer_done) struct signer s = {.pidfd = -EBADF, .control = -EBADF};
@@ -237,7 +258,7 @@ int gate_configure(struct gate *g, const struct remote_keys *keys, gate_message_
 		r = await_configured(g, fn, arg, err);
 	if (r < 0)
 		return r;
-	end_signer(g);
+	retire_signer(g);
 	g->signer = s.pid;
 	g->signer_pidfd = TAKE_FD(s.pidfd);
 	g->signer_control = TAKE_FD(s.control);
@@ -282,6 +303,7 @@ void gate_stop(struct gate *g)
 	g->control = fd_close(g->control);
 	end_process(&g->pid, &g->pidfd);
 	end_signer(g);
+	gate_end_old_signer(g, INT64_MAX);
 }
 
 /* "192.0.2.1:4000": an address, and a port. */

@@ -496,6 +496,8 @@ static int time_left(const struct remote *r)
 		due = r->restart_at;
 	if (r->rebind_at && (!due || r->rebind_at < due))
 		due = r->rebind_at;
+	if (r->gate.old_signer && (!due || r->gate.old_signer_until < due))
+		due = r->gate.old_signer_until;
 	if (!due)
 		return -1;
 	left = due - time_monotonic_ms();
@@ -525,6 +527,7 @@ static void *remote_thread(void *arg)
 			on_gate_end(r);
 		else if (p[3].revents)
 			on_signer_end(r);
+		gate_end_old_signer(&r->gate, time_monotonic_ms());
 		if (r->restart_at && time_monotonic_ms() >= r->restart_at)
 			restart(r);
 		if (r->rebind_at && time_monotonic_ms() >= r->rebind_at)
