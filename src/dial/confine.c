@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "base/fd.h"
@@ -115,14 +116,12 @@ static int landlock_all(struct error *err)
 #error "which AUDIT_ARCH_ is this machine's?"
 #endif
 
-/* Everything else kills. Sockets are written with sendto and sendmsg, never opened. */
+/* Everything else kills. Sockets are written with sendto and sendmsg (see build()), never opened. */
 static const int allowed[] = {
 	SYS_read,
 	SYS_write,
 	SYS_recvfrom,
-	SYS_sendto,
 	SYS_recvmsg,
-	SYS_sendmsg,
 	SYS_readv,
 	SYS_writev,
 	SYS_ppoll,
@@ -171,7 +170,7 @@ static const int refused[] = {
 };
 
 struct program {
-	struct sock_filter code[2 * (ARRAY_SIZE(allowed) + ARRAY_SIZE(refused)) + 32];
+	struct sock_filter code[2 * (ARRAY_SIZE(allowed) + ARRAY_SIZE(refused)) + 48];
 	unsigned short len;
 };
 
@@ -186,15 +185,34 @@ static void emit_call(struct program *p, int nr, uint32_t action)
 	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action));
 }
 
-/* mmap and mprotect: memory, but none that can be executed. */
-static void emit_memory(struct program *p, int nr)
+/* Where the halves of the argument @i are. */
+static unsigned arg_at(unsigned i, bool upper)
 {
-	const unsigned prot = offsetof(struct seccomp_data, args) + 2 * sizeof(uint64_t) +
-			      (__BYTE_ORDER == __BIG_ENDIAN ? sizeof(uint32_t) : 0);
+	bool second = upper == (__BYTE_ORDER == __LITTLE_ENDIAN);
 
+	return (unsigned)(offsetof(struct seccomp_data, args) + i * sizeof(uint64_t) + (second ? sizeof(uint32_t) : 0));
+}
+
+/* The call, unless one of @bits is set in its argument @arg. */
+static void emit_call_without(struct program *p, int nr, unsigned arg, unsigned bits)
+{
 	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)nr, 0, 4));
-	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, prot));
-	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 1));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, arg_at(arg, false)));
+	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+}
+
+/* sendto to whom the socket is connected to: no address, and no MSG_FASTOPEN. */
+static void emit_sendto(struct program *p)
+{
+	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sendto, 0, 8));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, arg_at(3, false)));
+	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MSG_FASTOPEN, 4, 0));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, arg_at(4, false)));
+	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2));
+	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, arg_at(4, true)));
+	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0));
 	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
 	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
 }
@@ -209,8 +227,12 @@ static void build(struct program *p)
 		emit_call(p, allowed[i], SECCOMP_RET_ALLOW);
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
 		emit_call(p, refused[i], SECCOMP_RET_ERRNO | EPERM);
-	emit_memory(p, SYS_mmap);
-	emit_memory(p, SYS_mprotect);
+	/* memory, but none that can be executed */
+	emit_call_without(p, SYS_mmap, 2, PROT_EXEC);
+	emit_call_without(p, SYS_mprotect, 2, PROT_EXEC);
+	/* a TCP socket that has lost its connection cannot get another */
+	emit_call_without(p, SYS_sendmsg, 2, MSG_FASTOPEN);
+	emit_sendto(p);
 	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -31,15 +32,17 @@ int gate_confine(struct error *err)
 	static const int calls[] = {
 		SCMP_SYS(accept4),     SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait),
 		SCMP_SYS(epoll_pwait), SCMP_SYS(eventfd2),      SCMP_SYS(poll),      SCMP_SYS(ppoll),
-		SCMP_SYS(recvfrom),    SCMP_SYS(recvmsg),       SCMP_SYS(sendto),    SCMP_SYS(sendmsg),
-		SCMP_SYS(setsockopt),  SCMP_SYS(shutdown),
+		SCMP_SYS(recvfrom),    SCMP_SYS(recvmsg),       SCMP_SYS(shutdown),
 	};
 	struct confine_spec spec = {
 		.program = CONFINE_GATE,
 		.fds_keep = WIRE_GATE_CONTROL_FD + 1,
 		.nofile = GATE_FILES,
+		.memory_mib = GATE_MEMORY_MIB,
 		.threads = true,
 		.socketpairs = true,
+		.sending = true,
+		.tcp_options = true,
 		.file_flags = true,
 		.calls = calls,
 		.n_calls = ARRAY_SIZE(calls),
@@ -121,6 +124,66 @@ static long try_connect(void)
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(22), .sin_addr = {htonl(INADDR_LOOPBACK)}};
 
 	return connect(STDIN_FILENO, (struct sockaddr *)&a, sizeof(a));
+}
+
+/*
+ * A listener that was handed over (fd 3) becomes a socket of the host's network without connection, which is connected
+ * to another of the host's listeners (STDIN_FILENO).
+ */
+static struct sockaddr_in victim;
+
+static long try_sendto_fastopen(void)
+{
+	if (shutdown(WIRE_GATE_CONTROL_FD, SHUT_RDWR) < 0)
+		return -1;
+	return sendto(WIRE_GATE_CONTROL_FD, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&victim,
+		      sizeof(victim));
+}
+
+static long try_sendmsg_fastopen(void)
+{
+	struct iovec iov = {(char[]){"x"}, 1};
+	struct msghdr msg = {.msg_name = &victim, .msg_namelen = sizeof(victim), .msg_iov = &iov, .msg_iovlen = 1};
+
+	if (shutdown(WIRE_GATE_CONTROL_FD, SHUT_RDWR) < 0)
+		return -1;
+	return sendmsg(WIRE_GATE_CONTROL_FD, &msg, MSG_FASTOPEN | MSG_NOSIGNAL);
+}
+
+/* The same without the flag, which the filter lets pass: the kernel must refuse it. */
+static long try_sendmsg_name(void)
+{
+	struct iovec iov = {(char[]){"x"}, 1};
+	struct msghdr msg = {.msg_name = &victim, .msg_namelen = sizeof(victim), .msg_iov = &iov, .msg_iovlen = 1};
+
+	if (shutdown(WIRE_GATE_CONTROL_FD, SHUT_RDWR) < 0)
+		return -1;
+	return sendmsg(WIRE_GATE_CONTROL_FD, &msg, MSG_NOSIGNAL);
+}
+
+static long try_sendmmsg(void)
+{
+	struct mmsghdr m = {.msg_hdr = {.msg_name = &victim, .msg_namelen = sizeof(victim)}};
+
+	return sendmmsg(WIRE_GATE_CONTROL_FD, &m, 1, MSG_FASTOPEN | MSG_NOSIGNAL);
+}
+
+static long try_setsockopt_other(void)
+{
+	return setsockopt(WIRE_GATE_CONTROL_FD, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+}
+
+static long try_setsockopt_other_level(void)
+{
+	/* IP_TTL has the number of an allowed option of another level */
+	return setsockopt(WIRE_GATE_CONTROL_FD, IPPROTO_IP, TCP_KEEPINTVL, &(int){1}, sizeof(int));
+}
+
+static long try_socketpair_packets(void)
+{
+	int p[2];
+
+	return socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, p);
 }
 
 static long try_bind(void)
@@ -315,6 +378,8 @@ static long work(void)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -1;
+	if (setsockopt(WIRE_GATE_CONTROL_FD, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
+		return -1;
 	if (fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0 || send(pair[1], "x", 1, MSG_NOSIGNAL) != 1)
 		return -1;
 	epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -344,6 +409,13 @@ static const struct {
 	{"connect", try_connect},
 	{"bind", try_bind},
 	{"listen", try_listen},
+	{"sendto-fastopen", try_sendto_fastopen},
+	{"sendmsg-fastopen", try_sendmsg_fastopen},
+	{"sendmsg-name", try_sendmsg_name},
+	{"sendmmsg-fastopen", try_sendmmsg},
+	{"setsockopt-other", try_setsockopt_other},
+	{"setsockopt-other-level", try_setsockopt_other_level},
+	{"socketpair-packets", try_socketpair_packets},
 	{"mount", try_mount},
 	{"umount", try_umount},
 	{"pivot_root", try_pivot_root},
@@ -374,6 +446,20 @@ static const struct {
 	{"fcntl-setown", try_fcntl_setown},
 };
 
+/* A listening socket of 127.0.0.1 as the descriptor @fd. */
+static int listener_at(int fd, struct sockaddr_in *ret)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(a);
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (s < 0 || bind(s, (struct sockaddr *)&a, len) < 0 || listen(s, 4) < 0 ||
+	    getsockname(s, (struct sockaddr *)&a, &len) < 0 || dup2(s, fd) < 0)
+		return -errno;
+	*ret = a;
+	return 0;
+}
+
 static int list(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++)
@@ -392,6 +478,8 @@ int confinement_test(const char *name)
 		if (streq(forbidden[i].name, name))
 			call = forbidden[i].call;
 	if (!call && !streq(name, "work"))
+		return 2;
+	if (listener_at(STDIN_FILENO, &victim) < 0 || listener_at(WIRE_GATE_CONTROL_FD, &(struct sockaddr_in){0}) < 0)
 		return 2;
 	if (gate_confine(&err) < 0) {
 		fprintf(stderr, "%s\n", error_msg(&err));

@@ -4,6 +4,7 @@
 #include "base/error.h"
 
 #define GATE_FILES 16384u /* limit of open files: about 5,400 connections */
+#define GATE_MEMORY_MIB 1024u
 
 /* Give up everything that the gate does not need. */
 int gate_confine(struct error *err);

@@ -186,12 +186,13 @@ static void run(struct signer *s)
 
 static int confine(unsigned threads, struct error *err)
 {
-	static const int calls[] = {SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(recvfrom), SCMP_SYS(sendto),
-				    SCMP_SYS(sendmsg)};
+	static const int calls[] = {SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(recvfrom)};
 	struct confine_spec spec = {
 		.program = CONFINE_SIGNER,
 		.fds_keep = WIRE_SIGNER_SOCKET_FD + threads,
 		.nofile = 32,
+		.memory_mib = 64,
+		.sending = true,
 		.calls = calls,
 		.n_calls = ARRAY_SIZE(calls),
 	};

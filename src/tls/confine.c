@@ -115,6 +115,8 @@ static int limits_set(const struct confine_spec *spec, struct error *err)
 #ifndef SANITIZED
 		/* a report of the sanitizer may go to a file */
 		{RLIMIT_FSIZE, 0, "file size"},
+		/* its shadow of the memory takes more */
+		{RLIMIT_DATA, (rlim_t)spec->memory_mib << 20, "memory"},
 #endif
 		{RLIMIT_CORE, 0, "core file"},
 		{RLIMIT_MSGQUEUE, 0, "message queues"},
@@ -131,6 +133,17 @@ static int limits_set(const struct confine_spec *spec, struct error *err)
 	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	return 0;
+}
+
+/* When memory is short these programs go before anything of the host's; lxd starts them again. */
+static void oom_first(void)
+{
+	static const char score[] = "800";
+	auto_close int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	/* where it cannot be said they are as good as others */
+	if (fd >= 0)
+		(void)!write(fd, score, sizeof(score) - 1);
 }
 
 /* Landlock where the kernel has it: no file may be opened, made or run. */
@@ -158,6 +171,7 @@ int confine_enter(const struct confine_spec *spec, struct error *err)
 	if (geteuid() != 0)
 		return error_set(err, 500, "Only root can start this program");
 	umask(077);
+	oom_first();
 	prctl(PR_GET_PDEATHSIG, &death_signal);
 	r = fds_close(spec, err);
 	if (r == 0)

@@ -19,9 +19,12 @@ struct confine_spec {
 	unsigned nofile;      /* limit of open files */
 	unsigned cpu_seconds; /* limit of processor time; 0: none */
 	bool threads;         /* may make threads (never processes) */
-	bool socketpairs;     /* may make pairs of UNIX sockets */
+	unsigned memory_mib;  /* limit of memory of its own */
+	bool socketpairs;     /* may make pairs of UNIX stream sockets */
+	bool sending;         /* sendto and sendmsg, on sockets that are connected */
+	bool tcp_options;     /* setsockopt: keep-alive, TCP_NODELAY, TCP_CORK */
 	bool file_flags;      /* may make descriptors (not) wait: F_GETFL and F_SETFL */
-	const int *calls;     /* system calls beyond those every program needs (confine_filter.c) */
+	const int *calls;     /* system calls beyond those every program needs (confine_filter.c) and those above */
 	size_t n_calls;
 };
 

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -9,6 +11,7 @@
 
 /* clone() for a thread has this bit, a fork has not; glibc's clone3() cannot be looked into. */
 #define THREAD_BIT 0x00010000u /* CLONE_THREAD */
+#define SOCKET_TYPE_MASK 0xfu  /* the rest are flags */
 
 static const int common[] = {
 	SCMP_SYS(brk),          SCMP_SYS(clock_gettime),  SCMP_SYS(clock_nanosleep),
@@ -88,9 +91,43 @@ static int add_signals(scmp_filter_ctx ctx)
 	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 }
 
+/* Streams alone: with packets one can name whom they are for. */
 static int add_socketpairs(scmp_filter_ctx ctx)
 {
-	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+				SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_TYPE_MASK, SOCK_STREAM));
+}
+
+/*
+ * Sending goes to whom a socket is connected to. A socket whose connection has ended, or a listener after shutdown(),
+ * could be connected anew by MSG_FASTOPEN, in the network that it was made in: the host's. The name inside sendmsg()'s
+ * structure cannot be looked at here. It is of no use: TCP takes none without MSG_FASTOPEN, nor do UNIX streams, and
+ * UNIX packet sockets that keep a connection disregard it.
+ */
+static int add_sending(scmp_filter_ctx ctx)
+{
+	int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2, SCMP_A3(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0),
+				 SCMP_A4(SCMP_CMP_EQ, 0));
+
+	return r < 0 ? r
+		     : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1,
+					SCMP_A2(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
+}
+
+static int add_tcp_options(scmp_filter_ctx ctx)
+{
+	static const struct {
+		unsigned level, name;
+	} options[] = {
+		{SOL_SOCKET, SO_KEEPALIVE},   {IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, TCP_KEEPIDLE},
+		{IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_TCP, TCP_CORK},
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(options) && r == 0; i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+				     SCMP_A1(SCMP_CMP_EQ, options[i].level), SCMP_A2(SCMP_CMP_EQ, options[i].name));
+	return r;
 }
 
 static int add_file_flags(scmp_filter_ctx ctx)
@@ -116,6 +153,10 @@ static int add_rules(scmp_filter_ctx ctx, const struct confine_spec *spec)
 		r = add_threads(ctx);
 	if (r == 0 && spec->socketpairs)
 		r = add_socketpairs(ctx);
+	if (r == 0 && spec->sending)
+		r = add_sending(ctx);
+	if (r == 0 && spec->tcp_options)
+		r = add_tcp_options(ctx);
 	if (r == 0 && spec->file_flags)
 		r = add_file_flags(ctx);
 	return r;

@@ -244,8 +244,11 @@ static int check_authority(struct strbuf *out, struct error *err)
 
 static int confine(struct error *err)
 {
-	struct confine_spec spec = {
-		.program = CONFINE_X509, .fds_keep = WIRE_X509_CRL_FD + 1, .nofile = 16, .cpu_seconds = 20};
+	struct confine_spec spec = {.program = CONFINE_X509,
+				    .fds_keep = WIRE_X509_CRL_FD + 1,
+				    .nofile = 16,
+				    .memory_mib = 256,
+				    .cpu_seconds = 20};
 
 	return confine_enter(&spec, err);
 }

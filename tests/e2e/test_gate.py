@@ -1007,7 +1007,7 @@ def confinement(call):
 
 
 FORBIDDEN = "open creat openat2 execve execveat ptrace process_vm_readv socket connect bind mount fork clone kill prctl-dumpable unshare " \
-            "setns setuid mmap-exec chroot io_uring_setup bpf".split()
+            "setns setuid mmap-exec chroot io_uring_setup bpf sendto-fastopen sendmsg-fastopen setsockopt-other socketpair-packets".split()
 
 
 def test_forbidden_calls():
@@ -1045,6 +1045,14 @@ def test_processes_have_no_rights(gate):
         for task in os.listdir(f"/proc/{process.pid}/task"):
             assert status_of(f"{process.pid}/task/{task}")["Seccomp"] == "2"
     assert len(uids) == 2
+
+
+@plain_memory
+def test_limits_of_the_processes(gate):
+    for process, mib in ((gate.process, 1024), (gate.signer.process, 64)):
+        assert open(f"/proc/{process.pid}/oom_score_adj").read().strip() == "800"
+        limits = {line[:26].strip(): line[26:].split()[:2] for line in open(f"/proc/{process.pid}/limits")}
+        assert limits["Max data size"] == [str(mib << 20)] * 2 and limits["Max core file size"] == ["0", "0"]
 
 
 @plain_memory
