@@ -15,6 +15,7 @@
 #define RECORD 16384u            /* bytes of plain text in one TLS record */
 #define PLAIN_SIZE (256u * 1024) /* read from the caller at once */
 #define LINGER_MS 5000           /* for the last bytes to a server when the caller is gone */
+#define NOTHINGS_MAX 32u         /* messages in a row that bring nothing: tickets, new keys, warnings */
 
 static ssize_t pull(gnutls_transport_ptr_t ptr, void *buf, size_t len)
 {
@@ -196,12 +197,13 @@ static ssize_t pull_first(gnutls_transport_ptr_t ptr, void *buf, size_t len)
 
 static int handshake(struct tls *t, struct error *err)
 {
+	unsigned nothings = 0;
 	int r;
 
 	gnutls_transport_set_pull_function(t->session, pull_first);
 	do
 		r = gnutls_handshake(t->session);
-	while (r < 0 && !gnutls_error_is_fatal(r));
+	while (r < 0 && !gnutls_error_is_fatal(r) && ++nothings < NOTHINGS_MAX);
 	gnutls_transport_set_pull_function(t->session, pull);
 	if (r < 0) {
 		handshake_error(t, r, err);
@@ -256,6 +258,7 @@ struct relay {
 	unsigned char *buf; /* of plain text for the caller */
 	size_t start, end;
 	unsigned char *out; /* of plain text from the caller */
+	unsigned nothings;  /* messages since the last bytes */
 	bool plain_ended;   /* the caller sends no more: close_notify is queued */
 	bool server_more;   /* there may be bytes that have left the socket but are not decrypted */
 	bool server_ended;  /* the server sends no more */
@@ -278,16 +281,16 @@ static void from_server(struct relay *r)
 
 		if (n > 0) {
 			r->end += (size_t)n;
+			r->nothings = 0;
 			continue;
 		}
-		/* a message of the handshake (a ticket) was taken, and the answer came together with it */
-		if (n == GNUTLS_E_AGAIN && link_buffered(r->t->link))
-			continue;
-		if (n == GNUTLS_E_AGAIN) {
+		if (n == GNUTLS_E_AGAIN && !link_buffered(r->t->link)) {
 			r->server_more = false;
 			return;
 		}
-		if (n == GNUTLS_E_INTERRUPTED || (n < 0 && !gnutls_error_is_fatal((int)n) && n != GNUTLS_E_REHANDSHAKE))
+		/* a message of the handshake (a ticket) was taken, and more came together with it; or a warning */
+		if (n < 0 && !gnutls_error_is_fatal((int)n) && n != GNUTLS_E_REHANDSHAKE &&
+		    ++r->nothings <= NOTHINGS_MAX)
 			continue;
 		/* an end without close_notify is for the caller to notice: HTTP bodies have a length */
 		r->server_ended = true;

@@ -2,6 +2,7 @@
  * A connection from accept to its announcement: the PROXY header of a listed proxy, the handshake, the first request
  * head. Nothing of it reaches lxd before that. Two deadlines run from accept, whatever the stranger sends meanwhile.
  */
+#include <endian.h>
 #include <fcntl.h>
 #include <gnutls/x509.h>
 #include <string.h>
@@ -102,13 +103,47 @@ void conn_free(struct conn *c)
 	free(c);
 }
 
+static void note_records(struct conn *c)
+{
+	uint64_t n = 0;
+
+	if (gnutls_record_get_state(c->tls, 1, NULL, NULL, NULL, (unsigned char *)&n) == 0)
+		c->records = be64toh(n);
+}
+
+ssize_t conn_recv(struct conn *c, void *buf, size_t len)
+{
+	ssize_t n = gnutls_record_recv(c->tls, buf, len);
+	uint64_t before = c->records;
+
+	note_records(c);
+	if (n > 0)
+		c->nothings = 0;
+	else
+		c->nothings += (unsigned)(c->records < before ? 1 : MIN_OF(c->records - before, GATE_NOTHINGS_MAX));
+	return c->nothings >= GATE_NOTHINGS_MAX ? GNUTLS_E_TOO_MANY_EMPTY_PACKETS : n;
+}
+
+bool conn_again(struct conn *c, ssize_t code)
+{
+	if (code == GNUTLS_E_INTERRUPTED)
+		return true;
+	if (code != GNUTLS_E_WARNING_ALERT_RECEIVED)
+		return false;
+	if (++c->warnings <= GATE_WARNINGS_MAX)
+		return true;
+	conn_kill(c);
+	return false;
+}
+
 /* A handshake that failed: say why, and let it be read. */
 static void refuse(struct conn *c, int code)
 {
 	gnutls_alert_send_appropriate(c->tls, code);
 	/* bytes left unread would make the kernel's close a reset, which overtakes the alert */
-	while (recv(c->net, c->worker->in, sizeof(c->worker->in), MSG_DONTWAIT) > 0)
-		;
+	for (unsigned i = 0; i < GATE_ROUNDS; i++)
+		if (recv(c->net, c->worker->in, sizeof(c->worker->in), MSG_DONTWAIT) <= 0)
+			break;
 	conn_kill(c);
 }
 
@@ -198,36 +233,44 @@ static void head_too_long(struct conn *c)
 	relay_finish(c);
 }
 
+/* @len bytes are in the thread's buffer. True: the head goes on. */
+static bool take_head(struct conn *c, size_t len)
+{
+	const unsigned char *in = c->worker->in;
+
+	if (!conn_buffer_add(c, in, len, WIRE_GATE_HEAD_MAX + GATE_BUFFER)) {
+		head_too_long(c);
+		return false;
+	}
+	if (gate_head_ends(&c->head, in, len)) {
+		announce(c);
+		return false;
+	}
+	if (c->buffer_len > WIRE_GATE_HEAD_MAX) {
+		head_too_long(c);
+		return false;
+	}
+	return true;
+}
+
 static void read_head(struct conn *c)
 {
 	struct worker *w = c->worker;
 
-	for (;;) {
-		ssize_t n = gnutls_record_recv(c->tls, w->in, sizeof(w->in));
+	/* a few records, then the others have their turn; what GnuTLS holds epoll would not tell of */
+	for (unsigned i = 0; i < GATE_ROUNDS || gnutls_record_check_pending(c->tls) > 0; i++) {
+		ssize_t n = conn_recv(c, w->in, sizeof(w->in));
 
-		if (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_WARNING_ALERT_RECEIVED)
-			continue;
-		if (n == GNUTLS_E_AGAIN) {
-			conn_wait_net(c, EPOLLIN);
+		if (n > 0 && !take_head(c, (size_t)n))
 			return;
-		}
-		if (n <= 0) {
+		if (n == GNUTLS_E_AGAIN)
+			break;
+		if (n <= 0 && !conn_again(c, n)) {
 			conn_kill(c);
 			return;
 		}
-		if (!conn_buffer_add(c, w->in, (size_t)n, WIRE_GATE_HEAD_MAX + GATE_BUFFER)) {
-			head_too_long(c);
-			return;
-		}
-		if (gate_head_ends(&c->head, w->in, (size_t)n)) {
-			announce(c);
-			return;
-		}
-		if (c->buffer_len > WIRE_GATE_HEAD_MAX) {
-			head_too_long(c);
-			return;
-		}
 	}
+	conn_wait_net(c, EPOLLIN);
 }
 
 /* Handshake */
@@ -274,6 +317,7 @@ static void handshake_done(struct conn *c)
 	judge(c, &verdict);
 	c->verdict = (unsigned char)verdict;
 	c->phase = CONN_HEAD;
+	note_records(c);
 	worker_deadline(c, c->accepted_ms + HEAD_MS);
 	read_head(c);
 }
@@ -284,7 +328,9 @@ static void handshake(struct conn *c)
 
 	do
 		r = gnutls_handshake(c->tls);
-	while (r == GNUTLS_E_INTERRUPTED || r == GNUTLS_E_WARNING_ALERT_RECEIVED);
+	while (conn_again(c, r));
+	if (c->phase == CONN_DEAD)
+		return;
 	if (r == GNUTLS_E_AGAIN)
 		conn_wait_net(c, gnutls_record_get_direction(c->tls) ? EPOLLOUT : EPOLLIN);
 	else if (r < 0)

@@ -20,6 +20,9 @@
 #define GATE_BUFFER (16u * 1024)      /* plain bytes of one TLS record at most */
 #define GATE_GATHER (4 * GATE_BUFFER) /* of what a client sends: goes to lxd at once, or waits until that takes it */
 #define GATE_PROXIES_MAX 64u
+#define GATE_ROUNDS 8         /* records of one connection before the others have their turn */
+#define GATE_NOTHINGS_MAX 64u /* records in a row without a byte: empty ones, new keys */
+#define GATE_WARNINGS_MAX 4   /* alerts that a client may send and go on */
 
 /* What an epoll event belongs to; the first member of what epoll points to. */
 enum gate_event_kind { EVENT_INBOX, EVENT_LISTENER, EVENT_NET, EVENT_PLAIN };
@@ -57,6 +60,7 @@ struct conn {
 	bool plain_shut;  /* we have told lxd so */
 	bool bye_begun;
 	bool bye_sent;          /* we have told the client so */
+	unsigned char warnings; /* alerts that changed nothing */
 	unsigned char phase;    /* enum conn_phase */
 	unsigned char verdict;  /* enum wire_gate_verdict */
 	unsigned char listener; /* enum wire_gate_listener */
@@ -76,6 +80,8 @@ struct conn {
 	unsigned char *buffer; /* PROXY header, request head, or what lxd's end has not taken yet */
 	size_t buffer_len, buffer_off, buffer_cap;
 	struct pki_dates dates;
+	uint64_t records;  /* of the client so far; begins anew with new keys */
+	unsigned nothings; /* since the last byte */
 };
 
 struct listener {
@@ -167,6 +173,13 @@ void conn_judge_again(struct conn *c);
 void conn_kill(struct conn *c);
 /* Free what conn_kill() left. */
 void conn_free(struct conn *c);
+/* gnutls_record_recv(), which fails when too many records in a row bring nothing. */
+ssize_t conn_recv(struct conn *c, void *buf, size_t len);
+/*
+ * @code came from GnuTLS instead of bytes: true when it is worth another try at once. Alerts that change nothing are
+ * counted: who sends more than a few has nothing else in mind, and the connection is ended.
+ */
+bool conn_again(struct conn *c, ssize_t code);
 /* What epoll is to wait for; 0 takes the socket out. */
 void conn_wait_net(struct conn *c, uint32_t mask);
 void conn_wait_plain(struct conn *c, uint32_t mask);

@@ -17,7 +17,7 @@
 #include "gate/gate.h"
 
 #define ANSWER_MS 60000 /* a stranger's request must be complete, and its answer have begun */
-#define ROUNDS 8        /* records of one connection before the others have their turn */
+#define RECORDS 16      /* given to lxd together; whole ones fill the buffer long before */
 #define DRAIN_MS 60000  /* without progress, when lxd has closed */
 #define LINGER_MS 3000
 
@@ -112,14 +112,15 @@ static void to_plain(struct conn *c, const unsigned char *data, size_t len)
 static bool read_net(struct conn *c)
 {
 	struct worker *w = c->worker;
+	unsigned records = 0;
 	size_t len = 0;
 	ssize_t n;
 
 	do {
-		n = gnutls_record_recv(c->tls, w->in + len, sizeof(w->in) - len);
+		n = conn_recv(c, w->in + len, sizeof(w->in) - len);
 		if (n > 0)
 			len += (size_t)n;
-	} while (n > 0 && sizeof(w->in) - len >= GATE_BUFFER);
+	} while (n > 0 && sizeof(w->in) - len >= GATE_BUFFER && ++records < RECORDS);
 	if (len > 0) {
 		note_activity(c);
 		to_plain(c, w->in, len);
@@ -133,7 +134,7 @@ static bool read_net(struct conn *c)
 	}
 	if (n == GNUTLS_E_AGAIN)
 		return false;
-	if (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_WARNING_ALERT_RECEIVED)
+	if (conn_again(c, n))
 		return true;
 	/* an end without close_notify, a reset, a bad record, a wish to negotiate anew: all end it */
 	conn_kill(c);
@@ -236,7 +237,7 @@ static void discard(struct conn *c)
 {
 	struct worker *w = c->worker;
 
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < GATE_ROUNDS; i++) {
 		ssize_t n = recv(c->net, w->in, sizeof(w->in), MSG_DONTWAIT);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -256,7 +257,7 @@ static void net_event(struct conn *c, uint32_t events)
 		if (!c->bye_begun)
 			send_record(c, NULL, 0);
 	}
-	for (unsigned i = 0; i < ROUNDS / 2 && c->phase == CONN_RELAY && !c->tls_eof &&
+	for (unsigned i = 0; i < GATE_ROUNDS / 2 && c->phase == CONN_RELAY && !c->tls_eof &&
 			     c->buffer_len == c->buffer_off && events & (EPOLLIN | EPOLLHUP | EPOLLERR);
 	     i++)
 		if (!read_net(c))
@@ -277,7 +278,7 @@ static void plain_event(struct conn *c, uint32_t events)
 
 	if (events & EPOLLOUT)
 		flush_plain(c);
-	for (i = 0; i < ROUNDS && !c->plain_eof && !c->tls_blocked && c->phase != CONN_DEAD; i++) {
+	for (i = 0; i < GATE_ROUNDS && !c->plain_eof && !c->tls_blocked && c->phase != CONN_DEAD; i++) {
 		if (i == 2)
 			cork(c, 1);
 		if (!read_plain(c))
@@ -309,7 +310,7 @@ void relay_start(struct conn *c)
 	worker_deadline(c, c->worker->now_ms + ANSWER_MS);
 	flush_plain(c);
 	/* what the client sent behind its request head may already be inside GnuTLS */
-	for (unsigned i = 0; i < ROUNDS && c->phase == CONN_RELAY && c->buffer_len == c->buffer_off; i++)
+	for (unsigned i = 0; i < GATE_ROUNDS && c->phase == CONN_RELAY && c->buffer_len == c->buffer_off; i++)
 		if (gnutls_record_check_pending(c->tls) == 0 || !read_net(c))
 			break;
 	settle(c);

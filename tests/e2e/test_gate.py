@@ -2,6 +2,7 @@
 lxd-gate and lxd-signer without the daemon; this file plays lxd's part. What TLS is spoken and what is refused, what lxd is told
 of a connection, streams both ways, slow and hostile strangers, new configurations while connections are open, confinement.
 """
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -19,6 +20,7 @@ import pytest
 from helpers import gate as wire
 from helpers import pki
 from helpers.daemon import BIN, eventually
+from helpers.flood import Flooder
 from helpers.gate import Gate, Signer, readable
 
 pytestmark = [pytest.mark.ours, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -712,6 +714,106 @@ def test_idle_connections_are_small(gate):
     warm.close()
     print(f"{used} KiB")
     assert used < 25 * 1024
+
+# Clients that keep the gate busy without asking for anything
+
+
+@pytest.mark.parametrize("version,what", [("1.2", "alert"), ("1.3", "alert"), ("1.3", "key_update"), ("1.3", "empty"),
+                                          ("1.2", "byte"), ("1.3", "byte")])
+@pytest.mark.parametrize("phase", ["head", "relay"])
+def test_records_that_bring_nothing(server, version, what, phase):
+    """Floods of warning alerts, key updates, empty and one-byte records: others are served meanwhile, and it does not go on for long."""
+    gate = Gate(server, threads=1, handler=None)
+    port = gate.listen()
+    flooders = [Flooder(port, version) for _ in range(3)]
+    for f in flooders:
+        f.data(b"POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n" if phase == "relay" else b"GET / HTTP/1.1\r\nA: ")
+        f.flush()
+    streams = [gate.next().stream for _ in flooders if phase == "relay"]
+    stop, ended = threading.Event(), []
+
+    def flood(f):
+        try:
+            while not stop.is_set():
+                for _ in range(400):
+                    f.data(b"x") if what == "byte" else getattr(f, what)()
+                f.flush()
+        except (OSError, AssertionError):
+            ended.append(f)
+
+    gate.handler, threads = wire.http_echo, [threading.Thread(target=flood, args=(f,)) for f in flooders]
+    for t in threads:
+        t.start()
+    time.sleep(0.5)
+    try:
+        for _ in range(5):
+            begin = time.monotonic()
+            assert ask(port)
+            assert time.monotonic() - begin < 2
+        assert gate.config(server) == (0, None)
+        if what != "byte":
+            eventually(lambda: len(ended) == 3, what="they are thrown out")
+    finally:
+        stop.set()
+        for s in streams:
+            s.close()
+        for f in flooders:
+            with contextlib.suppress(OSError):
+                f.sock.shutdown(socket.SHUT_RDWR)
+        for t in threads:
+            t.join()
+        for f in flooders:
+            f.close()
+    assert gate.close() == (0, "")
+
+
+@pytest.mark.parametrize("hello", [True, False])
+def test_plain_alerts_instead_of_a_handshake(server, hello):
+    gate = Gate(server, threads=1)
+    port = gate.listen()
+    alerts, stop = b"\x15\x03\x03\x00\x02\x01\x5a" * 9000, threading.Event()
+
+    def flood(ended):
+        with tcp(port) as s:
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = context(version=ssl.TLSVersion.TLSv1_2).wrap_bio(incoming, outgoing)
+            with pytest.raises(ssl.SSLWantReadError):
+                tls.do_handshake()
+            try:
+                if hello:
+                    s.sendall(outgoing.read())
+                    s.recv(5)
+                while not stop.is_set():
+                    s.sendall(alerts)
+            except OSError:
+                ended.append(s)
+
+    ended = []
+    threads = [threading.Thread(target=flood, args=(ended,)) for _ in range(3)]
+    for t in threads:
+        t.start()
+    time.sleep(0.3)
+    try:
+        for _ in range(5):
+            begin = time.monotonic()
+            assert ask(port)
+            assert time.monotonic() - begin < 2
+        eventually(lambda: len(ended) == 3, what="they are thrown out")
+    finally:
+        stop.set()
+        gate.process.poll() is None and gate.close()
+        for t in threads:
+            t.join()
+
+
+def test_a_few_warnings_are_no_reason(gate):
+    f = Flooder(gate.port, "1.2")
+    for _ in range(4):
+        f.alert()
+    f.data(REQUEST)
+    f.flush()
+    assert len(f.sock.recv(4096)) > 20
+    f.close()
 
 
 # Configuration while it runs
