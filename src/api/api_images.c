@@ -458,10 +458,10 @@ static int on_part(void *arg, const char *name, uint64_t offset, const void *dat
 		return error_set(err, 400, "Virtual machine images are not supported on this server");
 	else
 		return error_set(err, 400, "Invalid multipart image: unexpected part \"%s\"", name);
-	if (offset == 0 && (u->parts & (1u << part)))
+	if (offset == 0 && len == 0 && (u->parts & (1u << part)))
 		return error_set(err, 400, "Invalid multipart image: part \"%s\" twice", name);
 	u->parts |= 1u << part;
-	return image_upload_write(u->image, part, data, len, err);
+	return len ? image_upload_write(u->image, part, data, len, err) : 0;
 }
 
 static int on_data(struct http_request *req, const void *data, size_t len, struct error *err)

@@ -460,22 +460,6 @@ static int run_delete(struct cli *c, struct error *err)
 	return 0;
 }
 
-static int run_copy(struct cli *c, struct error *err)
-{
-	auto_target struct target source = TARGET_INIT;
-	auto_target struct target dest = TARGET_INIT;
-	int r;
-
-	r = target_parse(c, cli_arg(c, 0), &source, err);
-	if (r >= 0)
-		r = target_parse(c, cli_arg(c, 1), &dest, err);
-	if (r < 0)
-		return r;
-	if (streq(source.remote, dest.remote))
-		return error_set(err, 400, "The source and target servers must be different");
-	return error_set(err, 501, "Copying images between servers is not supported yet");
-}
-
 static const struct option_row list_options[] = {
 	{"columns", 'c', OPTION_STRING, "lfpdatsu", "Columns to show"},
 	TABLE_FORMAT_OPTION,
@@ -490,8 +474,6 @@ static const struct option_row vm_options[] = {
 	static const struct command id = {              \
 		.name = nm, .args = arguments, .min_args = min, .max_args = max, .run = fn, .doc = text, __VA_ARGS__}
 
-ROW(image_copy, "copy", "[<remote>:]<image> <remote>:", 2, 2, run_copy, "Copy an image to another server",
-    .alias = "cp");
 ROW(image_delete, "delete", "[<remote>:]<image>...", 1, COMMAND_ANY, run_delete, "Delete images", .alias = "rm");
 ROW(image_edit, "edit", "[<remote>:]<image>", 1, 1, run_edit, "Edit an image's properties as YAML");
 ROW(image_get, "get-property", "[<remote>:]<image> <key>", 2, 2, run_get_property, "Show a property of an image");
@@ -510,8 +492,8 @@ ROW(image_unset, "unset-property", "[<remote>:]<image> <key>", 2, 2, run_unset_p
     "Unset a property of an image");
 
 static const struct command *const children[] = {
-	&cmd_image_alias, &image_copy, &image_delete, &image_edit, &cmd_image_export, &image_get, &cmd_image_import,
-	&image_info,      &image_list, &image_set,    &image_show, &image_unset,      NULL,
+	&cmd_image_alias, &cmd_image_copy, &image_delete, &image_edit, &cmd_image_export, &image_get, &cmd_image_import,
+	&image_info,      &image_list,     &image_set,    &image_show, &image_unset,      NULL,
 };
 
 const struct command cmd_image = {.name = "image", .children = children, .doc = "Images"};

@@ -26,5 +26,10 @@ int image_source_list(const struct image_source *s, struct json **ret, struct er
 int image_source_aliases(const struct image_source *s, struct json **ret, struct error *err);
 int image_source_find(const struct image_source *s, const char *name, struct json **ret, struct error *err);
 
+/* Point @alias at the image, moving it if it exists. */
+int image_set_alias(struct cli *c, struct api *a, const char *alias, const char *fingerprint, struct error *err);
+/* An unnamed file where large temporary data belongs. */
+int image_open_temporary(int *ret_fd, struct error *err);
+
 /* The import and export commands, in image_transfer.c; the alias group in image_alias.c. */
-extern const struct command cmd_image_import, cmd_image_export, cmd_image_alias;
+extern const struct command cmd_image_copy, cmd_image_import, cmd_image_export, cmd_image_alias;

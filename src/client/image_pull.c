@@ -134,6 +134,14 @@ static int prepare_lxd(struct cli *c, struct target *from, const struct target *
 	return r < 0 || p->is_public ? r : make_secret(source.api, p, err);
 }
 
+int image_pull_servers(struct cli *c, const struct target *t, struct api *api, struct image_pull *ret,
+		       struct error *err)
+{
+	int r = find_servers(c, t, api, ret, err);
+
+	return r < 0 ? r : read_pin(c, t->remote, ret, err);
+}
+
 int image_pull_prepare(struct cli *c, struct target *from, const struct target *dest, struct image_pull *ret,
 		       struct error *err)
 {

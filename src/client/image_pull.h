@@ -26,5 +26,11 @@ void image_pull_done(struct image_pull *p);
  */
 int image_pull_prepare(struct cli *c, struct target *from, const struct target *dest, struct image_pull *ret,
 		       struct error *err);
+/*
+ * Where @t, to which @api leads, can be reached by other servers, in ret->servers, and its pinned certificate. 400 when
+ * it does not listen on the network.
+ */
+int image_pull_servers(struct cli *c, const struct target *t, struct api *api, struct image_pull *ret,
+		       struct error *err);
 /* The members of a "source" object that say it; @server is one of ret->servers, or NULL. */
 void image_pull_write(const struct image_pull *p, const char *server, struct jsonw *w);

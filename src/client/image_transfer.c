@@ -62,8 +62,7 @@ static int sort_arguments(struct cli *c, struct import *im, struct error *err)
 	return 0;
 }
 
-/* An unnamed file where large temporary data belongs. */
-static int open_temporary(int *ret_fd, struct error *err)
+int image_open_temporary(int *ret_fd, struct error *err)
 {
 	const char *dir = getenv("TMPDIR");
 
@@ -89,7 +88,7 @@ static int pack_directory(const char *path, int *ret_fd, struct error *err)
 		return error_errno(err, errno, "Find %s", path);
 	if (geteuid() != 0)
 		return error_set(err, 403, "Must be root to import the directory %s", path);
-	r = open_temporary(&fd, err);
+	r = image_open_temporary(&fd, err);
 	if (r < 0)
 		return r;
 	spec.argv = argv;
@@ -181,8 +180,7 @@ static int post_split(struct cli *c, struct api *a, struct import *im, struct ap
 	return api_send(a, &req, reply, err);
 }
 
-/* Point @alias at the image, moving it if it exists. */
-static int set_alias(struct cli *c, struct api *a, const char *alias, const char *fingerprint, struct error *err)
+int image_set_alias(struct cli *c, struct api *a, const char *alias, const char *fingerprint, struct error *err)
 {
 	auto_free char *url = cli_url("/1.0/images/aliases/%s", alias);
 	auto_api_reply struct api_reply old = API_REPLY_INIT;
@@ -222,7 +220,7 @@ static int finish_import(struct cli *c, struct api *a, struct api_reply *reply, 
 	if (str_is_empty(fingerprint))
 		return error_set(err, 500, "The server sent no fingerprint for the image");
 	for (size_t i = 0; i < aliases->len; i++) {
-		r = set_alias(c, a, aliases->items[i], fingerprint, err);
+		r = image_set_alias(c, a, aliases->items[i], fingerprint, err);
 		if (r < 0)
 			return r;
 	}

@@ -1,4 +1,4 @@
-/* Streaming reader of multipart/form-data bodies, around the HTTP library's parser. */
+/* Streaming reader of multipart/form-data bodies. */
 #pragma once
 
 #include "base/error.h"
@@ -6,7 +6,10 @@
 
 struct http_multipart;
 
-/* A piece of the part called @name; @offset 0 begins it. A negative return stops the upload with err. */
+/*
+ * A piece of the part called @name; one without bytes at @offset 0 begins it. A negative return stops the upload with
+ * err.
+ */
 typedef int (*http_part_fn)(void *arg, const char *name, uint64_t offset, const void *data, size_t len,
 			    struct error *err);
 

@@ -13,7 +13,7 @@
 #define MULTIPART_HEAD_MAX (16u * 1024) /* bytes of a part's head */
 #define MULTIPART_PARTS_MAX 16u
 
-/* A piece of the part called @name; @offset 0 begins it. A negative result stops. */
+/* A piece of the part called @name; one without bytes at @offset 0 begins it. A negative result stops. */
 typedef int (*multipart_part_fn)(void *arg, const char *name, uint64_t offset, const void *data, size_t len,
 				 struct error *err);
 
