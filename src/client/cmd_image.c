@@ -460,6 +460,42 @@ static int run_delete(struct cli *c, struct error *err)
 	return 0;
 }
 
+static int refresh(struct cli *c, const char *name, struct error *err)
+{
+	auto_target struct target t = TARGET_INIT;
+	auto_free char *fingerprint = NULL;
+	auto_free char *url = NULL;
+	auto_api_reply struct api_reply reply = API_REPLY_INIT;
+	auto_json struct json *op = NULL;
+	bool refreshed;
+	int r;
+
+	r = target_open_named(c, name, "image", &t, err);
+	if (r >= 0)
+		r = image_resolve(t.api, t.name, &fingerprint, err);
+	if (r < 0)
+		return r;
+	url = cli_url("/1.0/images/%s/refresh", fingerprint);
+	r = api_call(t.api, "POST", url, NULL, NULL, &reply, err);
+	if (r >= 0)
+		r = cli_wait(c, t.api, &reply, &op, err);
+	if (r < 0)
+		return r;
+	refreshed = json_is_true(json_get(json_get(op, "metadata"), "refreshed"));
+	if (!cli_quiet(c))
+		puts(refreshed ? "Image refreshed successfully!" : "Image already up to date.");
+	return 0;
+}
+
+static int run_refresh(struct cli *c, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < cli_argc(c); i++)
+		r = refresh(c, cli_arg(c, i), err);
+	return r;
+}
+
 static const struct option_row list_options[] = {
 	{"columns", 'c', OPTION_STRING, "lfpdatsu", "Columns to show"},
 	TABLE_FORMAT_OPTION,
@@ -484,6 +520,8 @@ ROW(image_list, "list", "[<remote>:] [<filter>...]", 0, COMMAND_ANY, run_list, "
 	    "\n"
 	    "Columns: l shortest alias, L all aliases, f and F fingerprint (short and long), p public,\n"
 	    "d description, a architecture, t type, s size, u time of upload.");
+ROW(image_refresh, "refresh", "[<remote>:]<image>...", 1, COMMAND_ANY, run_refresh,
+    "Fetch images anew from where they came from");
 ROW(image_set, "set-property", "[<remote>:]<image> <key> <value>", 3, 3, run_set_property,
     "Set a property of an image");
 ROW(image_show, "show", "[<remote>:]<image>", 1, 1, run_show, "Show an image's properties as YAML",
@@ -492,8 +530,9 @@ ROW(image_unset, "unset-property", "[<remote>:]<image> <key>", 2, 2, run_unset_p
     "Unset a property of an image");
 
 static const struct command *const children[] = {
-	&cmd_image_alias, &cmd_image_copy, &image_delete, &image_edit, &cmd_image_export, &image_get, &cmd_image_import,
-	&image_info,      &image_list,     &image_set,    &image_show, &image_unset,      NULL,
+	&cmd_image_alias, &cmd_image_copy,   &image_delete, &image_edit, &cmd_image_export,
+	&image_get,       &cmd_image_import, &image_info,   &image_list, &image_refresh,
+	&image_set,       &image_show,       &image_unset,  NULL,
 };
 
 const struct command cmd_image = {.name = "image", .children = children, .doc = "Images"};

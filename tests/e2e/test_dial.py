@@ -455,8 +455,10 @@ def test_rights(made, user):
             assert set(status["Uid"].split()).isdisjoint({"0"}) and set(status["Gid"].split()).isdisjoint({"0"}) and status["Groups"].strip() == ""
             assert int(status["CapBnd"], 16) == 0
             assert os.listdir(f"/proc/{pid}/root") == []
-        fds = [os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")]
-        assert sum(x.startswith("socket:") for x in fds) == 2 and all(x.startswith(("socket:", "/dev/null", "pipe:")) for x in fds), fds
+        files = lambda: [os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")]
+        # the control socket is closed a moment after the answer
+        eventually(lambda: sum(x.startswith("socket:") for x in files()) == 2, what="two sockets are open")
+        assert all(x.startswith(("socket:", "/dev/null", "pipe:")) for x in files()), files()
         stop.set()
         process.kill()
         process.communicate()

@@ -174,6 +174,23 @@ def test_commands_that_make_no_sense(a, lxc, args, error):
     assert error in lxc.error("image", "copy", *args)
 
 
+def test_refresh(a, b, lxc):
+    fp = put(a, "unified", public=True)
+    lxc("image", "copy", "a:img", "b:", "--alias", "mine")
+    assert lxc("image", "refresh", "b:mine")[0] == "Image already up to date.\n"
+    a.api.done(a.api.delete(f"/1.0/images/{fp}"))
+    new = put(a, "split", public=True)
+    assert lxc("image", "refresh", "b:mine")[0] == "Image refreshed successfully!\n"
+    assert b.api.get("/1.0/images/aliases/mine")["target"] == new
+    assert "Image source not found" in lxc.error("image", "refresh", "a:img")
+
+
+def test_import_of_an_address(a, lxc):
+    assert "Only https:// is supported" in lxc.error("image", "import", "http://127.0.0.1/x", "a:")
+    assert "one file" in lxc.error("image", "import", "https://127.0.0.1/x", "root", "a:")
+    assert "connection refused" in lxc.error("image", "import", "https://127.0.0.1:1/x", "a:", "k=v")
+
+
 # --- strangers ---
 
 def test_strangers_see_public_images_only(a):
