@@ -37,6 +37,9 @@ int image_resolve(struct api *a, const char *name, char **ret, struct error *err
 	}
 	if (str_is_empty(fingerprint))
 		return error_set(err, 500, "The server sent no fingerprint for image \"%s\"", name);
+	if (!image_is_fingerprint(fingerprint))
+		return error_set(err, 500, "The server sent \"%s\" for image \"%s\", which is no fingerprint",
+				 fingerprint, name);
 	*ret = xstrdup(fingerprint);
 	return 0;
 }

@@ -5,8 +5,14 @@
 #include "client/client.h"
 #include "http/client_api.h"
 
-/* Fingerprint of an alias, or of a full or partial fingerprint; the caller frees. 404 "Image not found". */
+/* Fingerprint (all 64 digits) of an alias, or of a full or partial fingerprint; the caller frees. 404 "Image not
+ * found". */
 int image_resolve(struct api *a, const char *name, char **ret, struct error *err);
+
+/* What a server says is a fingerprint becomes part of paths: exactly 64 lower-case hexadecimal digits. */
+bool image_is_fingerprint(const char *text);
+/* The extension of the file name that a server sent (may be NULL), out of those that images have; else "". */
+const char *image_extension(const char *server_name);
 
 /* A remote as a place to look for images. */
 struct image_source {

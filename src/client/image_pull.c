@@ -118,7 +118,7 @@ static int prepare_lxd(struct cli *c, struct target *from, const struct target *
 	if (r < 0)
 		return r;
 	p->fingerprint = xstrdup_null(json_get_str(image, "fingerprint"));
-	if (!p->fingerprint)
+	if (!image_is_fingerprint(p->fingerprint))
 		return error_set(err, 500, "The server sent no fingerprint for image \"%s\"", from->name);
 	if (source.api == dest->api)
 		return 0;

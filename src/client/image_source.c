@@ -3,11 +3,29 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/crypto.h"
 #include "base/jsonw.h"
 #include "base/str.h"
 #include "client/image.h"
 #include "client/remote.h"
 #include "client/streams.h"
+
+bool image_is_fingerprint(const char *text)
+{
+	return text && strlen(text) == SHA256_HEX && strspn(text, "0123456789abcdef") == SHA256_HEX;
+}
+
+const char *image_extension(const char *server_name)
+{
+	static const char *const known[] = {".tar",     ".tar.gz",  ".tgz",     ".tar.xz",   ".txz",
+					    ".tar.bz2", ".tar.zst", ".tar.lz4", ".tar.lzma", ".squashfs",
+					    ".qcow2",   ".img",     ".root",    ".rootfs"};
+
+	for (size_t i = 0; server_name && i < ARRAY_SIZE(known); i++)
+		if (endswith(server_name, known[i]))
+			return known[i];
+	return "";
+}
 
 void image_source_done(struct image_source *s)
 {

@@ -220,7 +220,7 @@ static int finish_import(struct cli *c, struct api *a, struct api_reply *reply, 
 	if (r < 0)
 		return r;
 	fingerprint = json_get_str(json_get(op, "metadata"), "fingerprint");
-	if (str_is_empty(fingerprint))
+	if (!image_is_fingerprint(fingerprint))
 		return error_set(err, 500, "The server sent no fingerprint for the image");
 	for (size_t i = 0; i < aliases->len; i++) {
 		r = image_set_alias(c, a, aliases->items[i], fingerprint, err);
@@ -306,19 +306,14 @@ static char *header_parameter(const char *header, const char *name)
 static char *target_path(const char *target, const char *fingerprint, const char *server_name)
 {
 	struct stat st;
-	const char *dot = NULL;
+	const char *ext = image_extension(server_name);
 
-	if (server_name) {
-		const char *tar = strstr(server_name, ".tar");
-
-		dot = tar ? tar : strrchr(server_name, '.');
-	}
 	if (!target || (stat(target, &st) == 0 && S_ISDIR(st.st_mode))) {
-		auto_free char *name = xasprintf("%s%s", fingerprint, dot ? dot : "");
+		auto_free char *name = xasprintf("%s%s", fingerprint, ext);
 
 		return path_join(target ? target : ".", name);
 	}
-	return xasprintf("%s%s", target, dot ? dot : "");
+	return xasprintf("%s%s", target, ext);
 }
 
 static int write_part(const char *path, const char *data, size_t len, struct error *err)
@@ -367,9 +362,7 @@ static char *part_path(const char *target, const char *head, const char *fingerp
 {
 	struct stat st;
 	auto_free char *server_name = header_parameter(head, "filename");
-	auto_free char *name = server_name ? cli_url_last(server_name) : NULL;
-	const char *tar = name ? strstr(name, ".tar") : NULL;
-	const char *ext = tar ? tar : (name && strrchr(name, '.')) ? strrchr(name, '.') : "";
+	const char *ext = image_extension(server_name);
 
 	if (!target || (stat(target, &st) == 0 && S_ISDIR(st.st_mode))) {
 		auto_free char *own = is_rootfs ? xasprintf("%s%s", fingerprint, ext)

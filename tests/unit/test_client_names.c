@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "client/client.h"
+#include "client/image.h"
 
 static struct cli cli;
 
@@ -86,10 +87,28 @@ static void aliases(void **state UNUSED)
 	assert_false(cli_config_expand_alias(cli.config, &in, &out));
 }
 
+static void image_names(void **state UNUSED)
+{
+	static const char good[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+	assert_true(image_is_fingerprint(good));
+	assert_false(image_is_fingerprint(NULL));
+	assert_false(image_is_fingerprint(""));
+	assert_false(image_is_fingerprint(good + 1));
+	assert_false(image_is_fingerprint("0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"));
+	assert_false(image_is_fingerprint("../3456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"));
+	assert_string_equal(image_extension(NULL), "");
+	assert_string_equal(image_extension("a.tar.xz"), ".tar.xz");
+	assert_string_equal(image_extension("a.b.squashfs"), ".squashfs");
+	assert_string_equal(image_extension("a.tar/../b"), "");
+	assert_string_equal(image_extension("a.tar/../b.tar.gz"), ".tar.gz");
+	assert_string_equal(image_extension("a.sh"), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(grammar), cmocka_unit_test(remote_from_environment),
-					   cmocka_unit_test(aliases)};
+					   cmocka_unit_test(aliases), cmocka_unit_test(image_names)};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -19,7 +19,7 @@ SERVER = {"api_extensions": ["projects", "instances", "container_full", "api_fil
 
 
 class FakeLxd:
-    """@pem: certificate and key. @routes: {"GET /1.0": (status, body)}; bodies that are callables get the request's body."""
+    """@pem: certificate and key. @routes: {"GET /1.0": (status, body)}; a body may be (headers, bytes); bodies that are callables get the request's body."""
 
     def __init__(self, pem, routes=None, host="127.0.0.1"):
         self.routes = {"GET /1.0": (200, sync(SERVER)), "GET /": (200, sync(["/1.0"])),
@@ -42,9 +42,14 @@ class FakeLxd:
                 status, reply = outer.routes.get(f"{self.command} {path}", (404, error(404, "not found")))
                 if callable(reply):
                     reply = reply(body)
-                data = json.dumps(reply).encode()
+                headers = {"Content-Type": "application/json"}
+                if isinstance(reply, tuple):
+                    headers, data = reply
+                else:
+                    data = json.dumps(reply).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

@@ -1,0 +1,100 @@
+"""Our client against servers that lie: what they send is neither a path, nor a reason to crash, nor raw for a terminal."""
+import os
+import pathlib
+
+import pytest
+
+from helpers import streams
+from helpers.client import OURS, ClientProgram
+from helpers.fakelxd import FakeLxd, sync
+
+FINGERPRINT = "0123456789abcdef" * 4
+
+
+class Nowhere:
+    """No daemon at all, for clients of made-up servers."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def env(self, **more):
+        return {**os.environ, "LXD_DIR": str(self.root / "no-daemon"), "HOME": str(self.root), **more}
+
+
+@pytest.fixture
+def lxc(tmp_path):
+    return ClientProgram(Nowhere(tmp_path), OURS, tmp_path / "conf")
+
+
+@pytest.fixture
+def fake(lxc, tmp_path):
+    """Makes a server that is remote f of the client."""
+    started = []
+
+    def start(routes=None, **kwargs):
+        pem = streams.write_pem(tmp_path / "server.pem", *streams.make_leaf(streams.make_authority()))
+        started.append(FakeLxd(pem, routes, **kwargs))
+        lxc("remote", "add", "f", started[-1].address, "--accept-certificate")
+        started[-1].asked()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def files_below(directory):
+    return sorted(str(path.relative_to(directory)) for path in pathlib.Path(directory).rglob("*") if path.is_file())
+
+
+# `lxc image export`
+
+
+def exported(name, headers=None, data=b"image"):
+    return {"GET /1.0/images/aliases/a": (200, sync({"name": "a", "target": FINGERPRINT})),
+            f"GET /1.0/images/{FINGERPRINT}/export":
+                (200, (headers or {"Content-Type": "application/octet-stream", "Content-Disposition": f"inline;filename={name}"}, data))}
+
+
+@pytest.mark.parametrize("target", ["../victim/file", "/etc/x", "..", FINGERPRINT.upper(), FINGERPRINT[:-1], FINGERPRINT + "0", FINGERPRINT + "/x"])
+@pytest.mark.parametrize("by", ["alias", "fingerprint"])
+def test_export_of_what_is_no_fingerprint(lxc, fake, tmp_path, target, by):
+    one = fake({"GET /1.0/images/aliases/a": (200, sync({"target": target}))} if by == "alias" else
+               {"GET /1.0/images/a": (200, sync({"fingerprint": target}))})
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    out.mkdir()
+    victim.mkdir()
+    for command in (("image", "export", "f:a", out), ("image", "export", "f:a", out / "x"), ("image", "delete", "f:a"), ("image", "show", "f:a"),
+                    ("image", "set-property", "f:a", "b", "c")):
+        assert "is no fingerprint" in lxc.error(*command)
+    assert files_below(out) == files_below(victim) == []
+    assert not any("/export" in line or line.startswith(("DELETE", "PUT", "PATCH")) for line in one.asked())
+
+
+@pytest.mark.parametrize("name, extension", [
+    ("x.tar.xz", ".tar.xz"), ("x.squashfs", ".squashfs"), ("x.tar", ".tar"), ("x.tar/../../victim/file", ""), ("x./../victim/file", ""),
+    ("x.tar/../../victim/file.tar", ".tar"), ("x.sh", ""), ("x", ""), (".tar.gz", ".tar.gz"),
+])
+def test_export_takes_no_path_from_a_file_name(lxc, fake, tmp_path, name, extension):
+    fake(exported(name))
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    for directory in (out, victim, out / "named.tar", out / "named."):
+        directory.mkdir()
+    lxc("image", "export", "f:a", out)
+    lxc("image", "export", "f:a", out / "copy")
+    assert files_below(out) == sorted([FINGERPRINT + extension, "copy" + extension]) and files_below(victim) == []
+
+
+def test_export_takes_no_path_from_parts(lxc, fake, tmp_path):
+    part = '--b\r\nContent-Disposition: form-data; name="{0}"; filename="{0}{1}"\r\n\r\n{0}\r\n'
+    for n, (bad, extension) in enumerate([(".tar/../../victim/file", ""), (".tar.xz", ".tar.xz"), (".squashfs", ".squashfs")]):
+        body = (part.format("metadata", bad) + part.format("rootfs", bad) + "--b--\r\n").encode()
+        one = fake(exported("", {"Content-Type": "multipart/form-data; boundary=b"}, body))
+        out = tmp_path / f"out{n}"
+        (out / f"meta-{FINGERPRINT}.tar").mkdir(parents=True)
+        (tmp_path / "victim").mkdir(exist_ok=True)
+        lxc("image", "export", "f:a", out)
+        assert files_below(out) == sorted([f"meta-{FINGERPRINT}{extension}", FINGERPRINT + extension])
+        assert files_below(tmp_path / "victim") == []
+        one.stop()
+        lxc("remote", "remove", "f")
