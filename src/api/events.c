@@ -17,6 +17,7 @@ static const char *const type_names[] = {"operation", "lifecycle", "logging"};
 /* Lives in the loop's thread from its first post on. */
 struct listener {
 	struct events *events;
+	uint64_t number;
 	unsigned types; /* bit per event_type */
 	char *project;  /* NULL: all */
 	struct identity id;
@@ -35,6 +36,8 @@ struct events {
 	struct loop *loop;
 	struct listener *listeners;         /* loop thread */
 	_Atomic int wanted[EVENT_TYPE_MAX]; /* listeners per type, counted before the client hears of its success */
+	_Atomic uint64_t numbered;          /* listeners so far */
+	int64_t attach_ms;
 };
 
 struct event {
@@ -49,7 +52,13 @@ struct events *events_new(struct loop *l)
 	struct events *e = xnew(struct events);
 
 	e->loop = l;
+	e->attach_ms = ATTACH_MS;
 	return e;
+}
+
+void events_set_attach_time(struct events *e, int64_t ms)
+{
+	e->attach_ms = ms;
 }
 
 static void listener_free(struct listener *l)
@@ -167,12 +176,15 @@ static void listener_add(void *arg)
 
 	l->next = l->events->listeners;
 	l->events->listeners = l;
-	l->attach_timer = loop_timer_add(l->events->loop, ATTACH_MS, on_attach_timeout, l);
+	l->attach_timer = loop_timer_add(l->events->loop, l->events->attach_ms, on_attach_timeout, l);
 }
 
-/* Second post: the socket has arrived. The listener may have timed out; then only its address is known. */
+/*
+ * Second post: the socket has arrived. The listener may have timed out, and its memory may be another caller's: it is
+ * known by its number alone.
+ */
 struct attach {
-	struct listener *listener;
+	uint64_t listener;
 	struct events *events;
 	int fd;
 	void *handle;
@@ -187,7 +199,7 @@ static void listener_attach(void *arg)
 	struct listener *l = a->events->listeners;
 	struct ws_callbacks cb = {.closed = on_closed};
 
-	while (l && l != a->listener)
+	while (l && l->number != a->listener)
 		l = l->next;
 	if (!l || l->ws) {
 		http_upgrade_close(a->handle);
@@ -258,7 +270,7 @@ int events_accept(struct events *e, const struct http_request *req, struct http_
 	l->types = mask;
 	l->project = xstrdup_null(project);
 	l->id = *id;
-	a->listener = l;
+	l->number = a->listener = ++e->numbered;
 	a->events = e;
 	for (int t = 0; t < EVENT_TYPE_MAX; t++)
 		if (mask & (1u << t))

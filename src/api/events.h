@@ -14,6 +14,8 @@ struct events;
 
 /* The hub of the event sockets; they are served by @l, which must outlive it. */
 struct events *events_new(struct loop *l);
+/* For tests: how long a listener waits for its socket. */
+void events_set_attach_time(struct events *e, int64_t ms);
 /* After the loop has stopped. */
 void events_free(struct events *e);
 /* Does anybody listen to @type? For sparing work; a false answer is final for events made before the call. */
