@@ -27,9 +27,11 @@ static void on_trouble(void *arg, const char *message)
 
 static void on_trust_change(void *arg)
 {
-	struct http_server **http = arg;
+	struct http_server **at = arg, *http = __atomic_load_n(at, __ATOMIC_ACQUIRE);
 
-	http_server_recheck(*http, /* authority= */ false);
+	/* not yet: then nobody is connected either */
+	if (http)
+		http_server_recheck(http, /* authority= */ false);
 }
 
 int remote_side_prepare(struct api *api, struct http_server **http, struct error *err)
@@ -40,8 +42,9 @@ int remote_side_prepare(struct api *api, struct http_server **http, struct error
 
 	if (r == 0)
 		r = server_keys_new(api, &keys, err);
+	trust_on_change(api->trust, on_trust_change, http);
+	/* from here on trust changes in a thread of its own */
 	if (r == 0)
 		r = server_keys_watch(keys, err);
-	trust_on_change(api->trust, on_trust_change, http);
 	return r;
 }

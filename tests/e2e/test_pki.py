@@ -726,6 +726,137 @@ def test_bad_files_at_the_start_are_fatal(server, ca, files, which):
     eventually(answers)
 
 
+def spoil(path, how):
+    """Files that are there and cannot be used."""
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_name(f"{path.name}.right"))
+    new = path.with_name(f".{path.name}.new")
+    if how == "blank":
+        put(path, "\n \n")
+    elif how == "emptied":
+        path.write_bytes(b"")
+    elif how == "folder":
+        new.mkdir()
+        new.rename(path)
+    elif how == "pipe":
+        os.mkfifo(new)
+        new.rename(path)
+    else:
+        new.symlink_to({"dangling": "/nowhere/at/all", "loop": path.name}[how])
+        new.rename(path)
+
+
+def repair(path):
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    right = path.with_name(f"{path.name}.right")
+    if right.exists():
+        right.rename(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+SPOILED = list(itertools.product(("server.ca", "ca.crl"), ("blank", "emptied", "folder", "pipe", "dangling", "loop")))
+
+
+@pytest.mark.parametrize("name,how", SPOILED)
+def test_spoiled_files_while_running(server, ca, issuer, folder, name, how):
+    good, gone, alien = issuer.issue("good"), issuer.issue("gone"), self_signed(folder, "alien-while-spoiled")
+    begin(server, ca.pem, issuer.crl(gone.serial))
+    path = server.dir / name
+    spoil(path, how)
+    try:
+        eventually(lambda: warnings(server, "certificate authority cannot be used"), what="a warning")
+        assert is_trusted(good) and not is_trusted(gone)
+        assert server.api.post("/1.0/certificates", {"type": "client", "certificate": alien.base64}).status in (403, 500)
+        assert not is_trusted(alien)
+    finally:
+        repair(path)
+    eventually(lambda: not warnings(server, "certificate authority cannot be used"), what="the right file is back")
+    assert is_trusted(good) and not is_trusted(gone)
+
+
+@pytest.mark.parametrize("name,how", SPOILED)
+def test_spoiled_files_at_the_start_are_fatal(server, ca, name, how):
+    """Without PKI mode they are no less a sign that somebody wanted it."""
+    begin(server, ca.pem if name == "ca.crl" else None)
+    server.stop()
+    spoil(server.dir / name, how)
+    log = server.root / "fatal.log"
+    log.unlink(missing_ok=True)
+    process = server.spawn(log=log)
+    try:
+        assert process.wait(20) != 0
+        assert name in log.read_text(), log.read_text()[-2000:]
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        repair(server.dir / name)
+        server.start()
+    eventually(answers)
+
+
+@pytest.mark.parametrize("name,how", itertools.product(("server.crt", "server.key"), ("gone", "blank", "emptied", "garbage", "dangling", "other")))
+def test_new_lists_count_without_a_good_pair(server, ca, issuer, folder, held, name, how):
+    """A server.crt or server.key that cannot be used keeps no revocation out."""
+    good, gone = issuer.issue("good"), issuer.issue("gone")
+    begin(server, ca.pem, issuer.crl())
+    one, path = held(gone), server.dir / name
+    served = ssl.get_server_certificate(("127.0.0.1", 8443))
+    aside = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    elif how in ("garbage", "other"):
+        stranger = self_signed(folder, "other-pair")
+        put(path, "no key\n" if how == "garbage" else (stranger.crt if name == "server.crt" else stranger.key).read_bytes())
+    else:
+        spoil(path, how)
+    try:
+        eventually(lambda: warnings(server, "server key pair cannot be used"), what="a warning of the pair")
+        put(server.dir / "ca.crl", issuer.crl(gone.serial))
+        assert one.is_cut()
+        assert is_trusted(good) and not is_trusted(gone)
+        put(server.dir / "server.ca", ca.pem + root(folder, f"also-{name}-{how}").pem)
+
+        def both_are_named():
+            with contextlib.suppress(AssertionError):  # a handshake under way when keys are taken over may fail
+                return len(asked_for("-tls1_3")) == 2
+
+        eventually(both_are_named, what="the second authority is named")
+        assert ssl.get_server_certificate(("127.0.0.1", 8443)) == served
+        assert warnings(server, "server key pair cannot be used")
+    finally:
+        path.with_name(f"{name}.right").unlink(missing_ok=True)
+        put(path, aside)
+    eventually(lambda: not warnings(server, "server key pair cannot be used"), what="the pair is good again")
+    assert is_trusted(good) and not is_trusted(gone)
+    assert ssl.get_server_certificate(("127.0.0.1", 8443)) == served
+
+
+def test_a_revocation_that_could_not_be_handed_over_is_tried_again(server, ca, issuer):
+    """No further event of the files is needed when the gate did not answer."""
+    good, gone = issuer.issue("good"), issuer.issue("gone")
+    begin(server, ca.pem, issuer.crl())
+    assert is_trusted(gone)
+    (gate,) = [pid for pid, name in processes().items() if name == "lxd-gate"]
+    os.kill(gate, signal.SIGSTOP)
+    try:
+        put(server.dir / "ca.crl", issuer.crl(gone.serial))
+        eventually(lambda: warnings(server, "certificate authority cannot be used"), timeout=30, what="a warning")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(gate, signal.SIGCONT)
+
+    def refused():
+        with contextlib.suppress(OSError, ConnectionError, http.client.HTTPException):
+            return TlsClient(gone).get("/1.0")["auth"] == "untrusted"
+
+    eventually(refused, timeout=40, what="the revocation counts")
+    eventually(lambda: not warnings(server, "certificate authority cannot be used"), what="no warning")
+    assert is_trusted(good) and not is_trusted(gone)
+
+
 def test_a_killed_gate_comes_back_with_the_lists(server, ca, issuer):
     """What the gate knows is what the daemon told it, also the second time."""
     good, gone = issuer.issue("good"), issuer.issue("gone")
