@@ -140,6 +140,14 @@ static int inspect(struct api_call *c, const void *data, size_t len, bool vouche
 	return error_set(err, 403, "The certificate is not trusted by the CA or has been revoked");
 }
 
+static bool is_stored(const struct api_call *c, const char *fingerprint)
+{
+	auto_trust_certificate struct trust_certificate t = TRUST_CERTIFICATE_INIT;
+	auto_error struct error err = ERROR_INIT;
+
+	return trust_find(c->api->trust, fingerprint, &t, &err) == 0;
+}
+
 /* --- adding --- */
 
 /* What a token was made for: replaces all that its holder sent but the certificate of the connection. */
@@ -270,6 +278,10 @@ static int add_certificate(struct api_call *c, struct certificate_body *b, struc
 
 	if (r < 0)
 		return r;
+	if (is_stored(c, info.fingerprint)) {
+		api_audit_note(c, "certificate-added", "failed", info.fingerprint);
+		return error_set(err, 409, "Certificate already in trust store");
+	}
 	t.fingerprint = xstrdup(info.fingerprint);
 	t.type = xstrdup(b->type);
 	t.name = choose_name(c, b, &info);
@@ -410,18 +422,50 @@ static int check_change(struct api_call *c, const struct trust_certificate *was,
 	return check_projects(&b->projects, err);
 }
 
+/*
+ * What others than administrators bring as their new certificate, whose key nobody has proved. Each try counts: it
+ * costs a process, and would tell which certificates are in the store.
+ */
+static int admit_renewal(struct api_call *c, const struct trust_certificate *was, struct error *err)
+{
+	if (trust_take_renewal(c->api->trust, was->fingerprint))
+		return 0;
+	api_audit_note(c, "certificate-updated", "denied", "too many changes");
+	return error_set(err, 429, "Too many changes");
+}
+
+/* Theirs or somebody else's, the answer is as for any other certificate that is not the caller's. */
+static int refuse_taken(struct api_call *c, const char *fingerprint, struct error *err)
+{
+	api_audit_note(c, "certificate-updated", "denied", fingerprint);
+	error_clear(err);
+	return error_set(err, 403, "Certificate cannot be changed");
+}
+
+static int inspect_change(struct api_call *c, const struct trust_certificate *was, const char *pem,
+			  struct x509_info *ret, struct error *err)
+{
+	bool admin = identity_is_admin(&c->id);
+	int r = admin ? 0 : admit_renewal(c, was, err);
+
+	if (r < 0)
+		return r;
+	if (!strstr(pem, "-----BEGIN CERTIFICATE-----"))
+		return error_set(err, 400, "Invalid certificate material: it is not PEM");
+	r = inspect(c, pem, strlen(pem), /* vouched= */ false, ret, err);
+	if (r == 0 && !admin && !streq(ret->fingerprint, was->fingerprint) && is_stored(c, ret->fingerprint))
+		return refuse_taken(c, ret->fingerprint, err);
+	return r;
+}
+
 /* @now from @was and the body; a certificate that is empty or the same needs no look. */
 static int build_change(struct api_call *c, const struct trust_certificate *was, const struct certificate_body *b,
 			struct trust_certificate *now, struct error *err)
 {
 	CLEANUP(x509_info_done) struct x509_info info = X509_INFO_INIT;
 	bool fresh = !str_is_empty(b->certificate) && !streq(b->certificate, was->pem);
-	int r = 0;
+	int r = fresh ? inspect_change(c, was, b->certificate, &info, err) : 0;
 
-	if (fresh && !strstr(b->certificate, "-----BEGIN CERTIFICATE-----"))
-		return error_set(err, 400, "Invalid certificate material: it is not PEM");
-	if (fresh)
-		r = inspect(c, b->certificate, strlen(b->certificate), /* vouched= */ false, &info, err);
 	if (r < 0)
 		return r;
 	now->fingerprint = xstrdup(fresh ? info.fingerprint : was->fingerprint);
@@ -433,22 +477,36 @@ static int build_change(struct api_call *c, const struct trust_certificate *was,
 	return 0;
 }
 
+static bool is_same(const struct trust_certificate *a, const struct trust_certificate *b)
+{
+	return streq(a->fingerprint, b->fingerprint) && streq(a->pem, b->pem) && streq(a->type, b->type) &&
+	       streq(a->name, b->name) && a->restricted == b->restricted && strv_equal(&a->projects, &b->projects);
+}
+
+/* What changes nothing leaves no trace: whoever is trusted could fill the audit log with it. */
 static int store_change(struct api_call *c, const struct trust_certificate *was, const struct trust_certificate *now,
 			struct error *err)
 {
 	auto_free char *url = xasprintf("/1.0/certificates/%s", now->fingerprint);
-	auto_free char *detail = xasprintf("%s%s%s", was->fingerprint,
-					   streq(was->fingerprint, now->fingerprint) ? "" : " to ",
-					   streq(was->fingerprint, now->fingerprint) ? "" : now->fingerprint);
-	int r = api_audit(c, "certificate-updated", "allowed", detail, err);
+	bool moved = !streq(was->fingerprint, now->fingerprint);
+	auto_free char *detail = xasprintf("%s%s%s", was->fingerprint, moved ? " to " : "",
+					   moved ? now->fingerprint : "");
+	int r;
 
+	if (is_same(was, now)) {
+		api_empty(c);
+		return 0;
+	}
+	r = api_audit(c, "certificate-updated", "allowed", detail, err);
 	if (r < 0)
 		return r;
 	r = trust_update(c->api->trust, was, now, err);
 	if (r < 0) {
 		api_audit_note(c, "certificate-updated", "failed", detail);
-		return r;
+		return r == -EEXIST && !identity_is_admin(&c->id) ? refuse_taken(c, now->fingerprint, err) : r;
 	}
+	if (moved && c->api->audit)
+		audit_renewed(c->api->audit, was->fingerprint, now->fingerprint);
 	api_lifecycle(c, "certificate-updated", url);
 	api_empty(c);
 	return 0;

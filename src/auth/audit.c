@@ -22,16 +22,18 @@
 #define DENIALS_REFILL_MS 60000
 #define SUMMARY_MS 60000
 #define SUMMARY_PAUSE_MS 600000 /* while it goes on, a summary at most this often */
-#define EVENTS_MAX 16
 #define SOURCES_MAX 8
+#define KNOWN_MAX 128 /* events of known certificates that are counted apart; further ones share */
 
 struct source {
 	char host[64];
 	uint64_t count;
 };
 
+/* The denials of one event: of strangers, or of one certificate. */
 struct bucket {
 	const char *event;
+	struct identity id; /* whose; kind IDENTITY_NONE: all strangers'. Without fingerprint: of many certificates */
 	int64_t tokens;
 	int64_t refilled_ms;
 	/* held back since the last summary */
@@ -39,6 +41,7 @@ struct bucket {
 	struct source sources[SOURCES_MAX];
 	size_t n_sources;
 	uint64_t others; /* from further sources */
+	struct bucket *next;
 };
 
 /* One waiting writer. */
@@ -58,7 +61,8 @@ struct audit {
 	struct waiting *queue GUARDED_BY(lock);
 	struct waiting **tail GUARDED_BY(lock);
 	bool busy GUARDED_BY(lock); /* somebody is writing: fields below are that thread's */
-	struct bucket buckets[EVENTS_MAX] GUARDED_BY(lock);
+	struct bucket *buckets GUARDED_BY(lock);
+	size_t n_known GUARDED_BY(lock); /* buckets with a fingerprint */
 	bool summary_running GUARDED_BY(lock);
 	bool stopping GUARDED_BY(lock);
 	int64_t summary_ms GUARDED_BY(lock);    /* of the last one; 0: none */
@@ -369,32 +373,76 @@ static int write_fields(struct audit *a, const char *fields, struct error *err)
 	return me.r < 0 ? error_move(err, &me.err) : 0;
 }
 
-/* --- strangers --- */
+/* --- who is no administrator --- */
 
-static struct bucket *bucket_for_locked(struct audit *a, const char *event) REQUIRES(a->lock)
-{
-	struct bucket *b = a->buckets;
-
-	/* events beyond the table share its last row */
-	for (size_t i = 0; i < EVENTS_MAX; i++) {
-		b = &a->buckets[i];
-		if (!b->event) {
-			b->event = event;
-			b->tokens = DENIALS_BURST;
-			b->refilled_ms = time_monotonic_ms();
-		}
-		if (streq(b->event, event))
-			break;
-	}
-	return b;
-}
-
-static bool take_token(struct bucket *b)
+static void refill(struct bucket *b)
 {
 	int64_t due = (time_monotonic_ms() - b->refilled_ms) / DENIALS_REFILL_MS;
 
 	b->tokens = MIN_OF(b->tokens + due, DENIALS_BURST);
 	b->refilled_ms += due * DENIALS_REFILL_MS;
+}
+
+/* A known certificate's bucket that is as good as a new one goes. */
+static void drop_idle_locked(struct audit *a) REQUIRES(a->lock)
+{
+	for (struct bucket **at = &a->buckets; *at;) {
+		struct bucket *b = *at;
+
+		refill(b);
+		if (!*b->id.fingerprint || b->held || b->tokens < DENIALS_BURST) {
+			at = &b->next;
+			continue;
+		}
+		*at = b->next;
+		free(b);
+		a->n_known--;
+	}
+}
+
+static struct bucket *find_locked(struct audit *a, const char *event, const struct identity *id) REQUIRES(a->lock)
+{
+	for (struct bucket *b = a->buckets; b; b = b->next)
+		if (b->id.kind == id->kind && streq(b->event, event) && streq(b->id.fingerprint, id->fingerprint))
+			return b;
+	return NULL;
+}
+
+/*
+ * Strangers choose the fingerprint that they show: they share one bucket for each event. A known certificate has its
+ * own, so that nobody else's denials hide it; when there are too many of those, the rest share too.
+ */
+static struct bucket *bucket_for_locked(struct audit *a, const char *event, const struct identity *whose)
+	REQUIRES(a->lock)
+{
+	struct identity id = {.kind = whose->kind};
+	struct bucket *b;
+
+	if (id.kind != IDENTITY_NONE)
+		memcpy(id.fingerprint, whose->fingerprint, sizeof(id.fingerprint));
+	b = find_locked(a, event, &id);
+	if (!b && *id.fingerprint && a->n_known == KNOWN_MAX)
+		drop_idle_locked(a);
+	if (!b && *id.fingerprint && a->n_known == KNOWN_MAX) {
+		id.fingerprint[0] = '\0';
+		b = find_locked(a, event, &id);
+	}
+	if (b)
+		return b;
+	b = xnew(struct bucket);
+	b->event = event;
+	b->id = id;
+	b->tokens = DENIALS_BURST;
+	b->refilled_ms = time_monotonic_ms();
+	b->next = a->buckets;
+	a->buckets = b;
+	a->n_known += *id.fingerprint != '\0';
+	return b;
+}
+
+static bool take_token(struct bucket *b)
+{
+	refill(b);
 	if (b->tokens == 0)
 		return false;
 	b->tokens--;
@@ -443,29 +491,47 @@ static char *summary_text(const struct bucket *b)
 	return strbuf_take(&s);
 }
 
-/* One line for each event of which some were held back. */
+struct summary {
+	char *text;
+	uint64_t held;
+	struct identity id;
+};
+
+/* Takes what is held back out of the buckets. */
+static struct summary *take_summaries(struct audit *a, size_t *ret_n)
+{
+	struct summary *list = NULL;
+
+	*ret_n = 0;
+	mutex_lock(&a->lock);
+	for (struct bucket *b = a->buckets; b; b = b->next) {
+		if (!b->held)
+			continue;
+		list = xreallocarray(list, *ret_n + 1, sizeof(*list));
+		list[(*ret_n)++] = (struct summary){summary_text(b), b->held, b->id};
+		b->held = b->others = 0;
+		b->n_sources = 0;
+	}
+	mutex_unlock(&a->lock);
+	return list;
+}
+
+/* One line for each event, and each certificate, of which some were held back. */
 static void write_summaries(struct audit *a)
 {
-	for (size_t i = 0; i < EVENTS_MAX; i++) {
-		auto_error struct error err = ERROR_INIT;
-		auto_free char *detail = NULL, *fields = NULL;
-		struct audit_entry e = {.event = "audit-summary", .verdict = "denied"};
-		uint64_t held;
+	size_t n;
+	auto_free struct summary *list = take_summaries(a, &n);
 
-		mutex_lock(&a->lock);
-		held = a->buckets[i].held;
-		if (held) {
-			detail = summary_text(&a->buckets[i]);
-			a->buckets[i].held = a->buckets[i].others = 0;
-			a->buckets[i].n_sources = 0;
-		}
-		mutex_unlock(&a->lock);
-		if (!held)
-			continue;
-		e.detail = detail;
-		fields = render(&e, held);
+	for (size_t i = 0; i < n; i++) {
+		auto_error struct error err = ERROR_INIT;
+		struct audit_entry e = {.event = "audit-summary", .verdict = "denied", .detail = list[i].text};
+		auto_free char *fields = NULL;
+
+		e.id = *list[i].id.fingerprint ? &list[i].id : NULL;
+		fields = render(&e, list[i].held);
 		if (write_fields(a, fields, &err) < 0)
-			log_error("cannot write to the audit log", LOG_STR("lost", detail), LOG_ERR(&err));
+			log_error("cannot write to the audit log", LOG_STR("lost", list[i].text), LOG_ERR(&err));
+		free(list[i].text);
 	}
 }
 
@@ -500,7 +566,7 @@ static bool is_held_back(struct audit *a, const struct audit_entry *e)
 	if (!e->id || identity_is_admin(e->id) || streq(e->verdict, "allowed"))
 		return false;
 	mutex_lock(&a->lock);
-	b = bucket_for_locked(a, e->event);
+	b = bucket_for_locked(a, e->event, e->id);
 	if (!take_token(b)) {
 		held = true;
 		hold_back(b, e->id);
@@ -525,6 +591,15 @@ int audit_write(struct audit *a, const struct audit_entry *entry, struct error *
 		return 0;
 	fields = render(entry, 1);
 	return write_fields(a, fields, err);
+}
+
+void audit_renewed(struct audit *a, const char *was, const char *now)
+{
+	mutex_lock(&a->lock);
+	for (struct bucket *b = a->buckets; b; b = b->next)
+		if (*b->id.fingerprint && streq(b->id.fingerprint, was))
+			snprintf(b->id.fingerprint, sizeof(b->id.fingerprint), "%s", now);
+	mutex_unlock(&a->lock);
 }
 
 void audit_flush(struct audit *a)
@@ -641,5 +716,11 @@ void audit_free(struct audit *a) UNSHARED
 	fd_close(a->fd);
 	fd_close(a->dirfd);
 	free(a->damage);
+	while (a->buckets) {
+		struct bucket *b = a->buckets;
+
+		a->buckets = b->next;
+		free(b);
+	}
 	free(a);
 }

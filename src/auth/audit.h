@@ -25,7 +25,7 @@ void audit_set_size_max(struct audit *a, off_t bytes);
 void audit_on_damage(struct audit *a, void (*fn)(void *arg, const char *message), void *arg);
 
 struct audit_entry {
-	const char *event;         /* constant, "certificate-added" */
+	const char *event;         /* constant, one of a few: "certificate-added" */
 	const char *verdict;       /* "allowed", "denied", "failed" */
 	const struct identity *id; /* NULL: the daemon itself */
 	const char *method;        /* of the request; NULL: none */
@@ -35,12 +35,14 @@ struct audit_entry {
 
 /*
  * Append one entry; threads that write at the same time share one sync. What non-administrators are denied or fail at
- * is bounded per event: beyond 60 in a row and one a minute they are only counted, and a line says how many, from
- * where. A failure to write is an error (507 when the disk is full, else 500): what was to be decided must then not
- * take place.
+ * is bounded per event, for all strangers together and for each known certificate: beyond 60 in a row and one a minute
+ * they are only counted, and a line says how many, from where. A failure to write is an error (507 when the disk is
+ * full, else 500): what was to be decided must then not take place.
  */
 int audit_write(struct audit *a, const struct audit_entry *entry, struct error *err);
 
+/* The certificate with fingerprint @was has become @now: what is counted of its denials goes on. */
+void audit_renewed(struct audit *a, const char *was, const char *now);
 /* Write the counts that are held back: before the daemon ends. */
 void audit_flush(struct audit *a);
 /* Where the log stands now: what is acknowledged. */

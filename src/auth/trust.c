@@ -15,6 +15,8 @@
 
 #define FINGERPRINT_HEX 64
 #define LISTENERS_MAX 4
+#define RENEWALS_MAX 10 /* of one entry by its own holder, in RENEWALS_SECONDS */
+#define RENEWALS_SECONDS 3600
 
 /* A fingerprint as four words: compared without a branch that depends on where two differ. */
 struct digest {
@@ -24,6 +26,9 @@ struct digest {
 struct entry {
 	struct digest digest;
 	struct db_certificate row;
+	/* stay with the entry when its certificate changes */
+	unsigned renewals;
+	int64_t renewals_since;
 };
 
 struct trust {
@@ -94,8 +99,7 @@ static void entry_push_locked(struct trust *t, const struct digest *digest, stru
 	REQUIRES(t->lock)
 {
 	t->entries = xreallocarray(t->entries, t->n + 1, sizeof(*t->entries));
-	t->entries[t->n].digest = *digest;
-	t->entries[t->n++].row = *row;
+	t->entries[t->n++] = (struct entry){.digest = *digest, .row = *row};
 	*row = (struct db_certificate){0};
 }
 
@@ -531,6 +535,28 @@ static int remove_locked(struct trust *t, const char *fingerprint, struct error 
 	t->n--;
 	mutex_unlock(&t->lock);
 	return 0;
+}
+
+bool trust_take_renewal(struct trust *t, const char *fingerprint)
+{
+	int64_t now = t->clock();
+	bool ok = false;
+	ssize_t at;
+
+	mutex_lock(&t->lock);
+	at = index_of_locked(t, fingerprint);
+	if (at >= 0) {
+		struct entry *e = &t->entries[at];
+
+		if (!e->renewals || now - e->renewals_since >= RENEWALS_SECONDS || now < e->renewals_since) {
+			e->renewals = 0;
+			e->renewals_since = now;
+		}
+		ok = e->renewals < RENEWALS_MAX;
+		e->renewals += ok;
+	}
+	mutex_unlock(&t->lock);
+	return ok;
 }
 
 int trust_remove(struct trust *t, const char *fingerprint, struct error *err)

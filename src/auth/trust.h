@@ -63,5 +63,10 @@ int trust_add(struct trust *t, const struct trust_certificate *c, struct error *
  */
 int trust_update(struct trust *t, const struct trust_certificate *was, const struct trust_certificate *now,
 		 struct error *err);
+/*
+ * May the holder of @fingerprint try once more to renew it? False after 10 times in an hour, counted over all
+ * certificates that the entry has had.
+ */
+bool trust_take_renewal(struct trust *t, const char *fingerprint);
 /* Errors: 404 `Certificate not found`. */
 int trust_remove(struct trust *t, const char *fingerprint, struct error *err);

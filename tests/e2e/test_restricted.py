@@ -149,6 +149,81 @@ def test_renews_its_certificate(client, make, listening):
     assert stored["restricted"] is True and stored["projects"] == ["default"]
 
 
+def audit_lines(listening):
+    return [json.loads(line) for line in (listening.dir / "logs" / "audit.log").read_text().splitlines()]
+
+
+def test_changes_of_nothing_leave_no_trace(client, listening):
+    """Neither in the audit log nor on anybody's event stream, by whoever they come."""
+    one = client(["default"], name="A")
+    url = f"/1.0/certificates/{one.certificate.fingerprint}"
+    shown = one.get(url)
+    full = client(restricted=False)
+    events = listening.api.websocket("/1.0/events?type=lifecycle")
+    before = len(audit_lines(listening))
+    for caller in (one, full, listening.api):
+        for _ in range(30):
+            for reply in (caller.patch(url, {}), caller.patch(url, {"name": "A"}), caller.put(url, shown),
+                          caller.patch(url, {"certificate": one.certificate.pem})):
+                assert reply.status == 200, reply
+    assert len(audit_lines(listening)) == before
+    assert listening.api.patch(url, {"name": "B"}).status == 200
+    assert json.loads(events.recv(10)[1])["metadata"]["action"] == "certificate-updated"
+    events.close()
+    added = audit_lines(listening)[before:]
+    assert [(e["event"], e["verdict"]) for e in added] == [("certificate-updated", "allowed")]
+
+
+def test_renewals_are_bounded(client, make, listening):
+    """Ten tries in an hour, over all certificates that the entry has had; the log has ten lines and a bounded number of denials."""
+    one, other = client(["default"]), client(["default"])
+    first, second = one.certificate, make()
+    before = len(audit_lines(listening))
+    for i in range(10):
+        now, then = (first, second) if i % 2 == 0 else (second, first)
+        reply = tls.TlsClient(now).patch(f"/1.0/certificates/{now.fingerprint}", {"certificate": then.pem})
+        assert reply.status == 200, (i, reply)
+    for _ in range(35):
+        for body in ({"certificate": second.pem}, {"certificate": "rubbish"}):
+            reply = tls.TlsClient(first).patch(f"/1.0/certificates/{first.fingerprint}", body)
+            assert reply.status == 429 and reply.error == "Too many changes", reply
+    added = [e for e in audit_lines(listening)[before:] if e["event"] == "certificate-updated"]
+    assert [e["verdict"] for e in added].count("allowed") == 10
+    assert [e["verdict"] for e in added].count("denied") == 60
+    # others are not held back by it, nor is an administrator
+    new = make()
+    assert other.patch(f"/1.0/certificates/{other.certificate.fingerprint}", {"certificate": new.pem}).status == 200
+    assert tls.TlsClient(new).get("/1.0")["auth"] == "trusted"
+    assert listening.api.patch(f"/1.0/certificates/{first.fingerprint}", {"certificate": second.pem}).status == 200
+
+
+def test_no_way_to_ask_who_is_trusted(client, make):
+    """Somebody else's certificate is refused as any that cannot be changed, and nothing is said of why."""
+    one, other = client(["default"]), client(restricted=False)
+    mine = f"/1.0/certificates/{one.certificate.fingerprint}"
+    for send in (one.patch, one.put):
+        body = {**one.get(mine), "certificate": other.certificate.pem}
+        reply = send(mine, body)
+        assert reply.status == 403 and reply.error == "Certificate cannot be changed", reply
+    for _ in range(8):
+        assert one.patch(mine, {"certificate": other.certificate.pem}).status == 403
+    assert one.patch(mine, {"certificate": other.certificate.pem}).status == 429
+    assert one.get(mine)["certificate"] == one.certificate.pem
+    # for an administrator it is the conflict that it is
+    reply = other.patch(mine, {"certificate": other.certificate.pem})
+    assert reply.status == 409 and reply.error == "Certificate already in trust store", reply
+
+
+def test_strangers_hide_no_denial_of_a_known_certificate(client, listening):
+    one = client(["default"])
+    for _ in range(100):
+        denied(tls.TlsClient().request("GET", "/1.0/instances"))
+    before = len(audit_lines(listening))
+    denied(one.patch("/1.0", {"config": {}}))
+    added = audit_lines(listening)[before:]
+    assert [(e["event"], e["verdict"], e["identity"]) for e in added] == [("request-denied", "denied", one.certificate.fingerprint)]
+
+
 def test_adding_others(client, make):
     one, other = client(["default"]), make()
     post = lambda **body: one.post("/1.0/certificates", {"type": "client", **body})

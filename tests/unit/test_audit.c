@@ -570,6 +570,102 @@ static void flood_of_denials_is_counted(void **state)
 	expect_sound(f, s.count + 1);
 }
 
+static struct identity known(unsigned n)
+{
+	struct identity id = {.kind = IDENTITY_TLS, .restricted = true, .address = "198.51.100.7:9"};
+
+	snprintf(id.fingerprint, sizeof(id.fingerprint), "%064x", n);
+	return id;
+}
+
+static void deny(struct fixture *f, const struct identity *id, unsigned n)
+{
+	const struct audit_entry e = {.event = "request-denied", .verdict = "denied", .id = id, .path = "/1.0/x"};
+	auto_error struct error err = ERROR_INIT;
+
+	while (n--)
+		expect_ok(audit_write(f->a, &e, &err), &err);
+}
+
+/* How many lines of denials the log has of this caller. */
+static unsigned lines_of(struct fixture *f, const struct identity *id)
+{
+	auto_free char *who = xasprintf("\"identity\":\"%s\"", id->fingerprint);
+	auto_strbuf struct strbuf b = read_log(f, 0);
+	unsigned n = 0;
+
+	for (char *line = b.data, *end; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		n += strstr(line, "\"event\":\"request-denied\"") && strstr(line, who);
+	}
+	return n;
+}
+
+/* What a known certificate is denied is seen, however many strangers, or other certificates, make noise. */
+static void floods_hide_no_known_certificate(void **state)
+{
+	struct fixture *f = *state;
+	const struct identity noisy = known(1), quiet = known(2);
+	struct identity impostor = stranger;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	/* a stranger may show the same fingerprint: it is one all the same */
+	memcpy(impostor.fingerprint, quiet.fingerprint, sizeof(impostor.fingerprint));
+	deny(f, &stranger, 50);
+	deny(f, &impostor, 500);
+	assert_int_equal(lines_of(f, &impostor), 10);
+	deny(f, &noisy, 500);
+	assert_int_equal(lines_of(f, &noisy), 60);
+	deny(f, &quiet, 3);
+	assert_int_equal(lines_of(f, &quiet), 13);
+	audit_flush(f->a);
+	b = read_log(f, 0);
+	assert_non_null(strstr(b.data, "from 192.0.2.1 (490)"));
+	assert_non_null(strstr(b.data, "from 198.51.100.7 (440)"));
+	/* the summary says whose */
+	for (char *line = b.data, *end; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		if (strstr(line, "audit-summary"))
+			assert_true(!strstr(line, noisy.fingerprint) == !strstr(line, "198.51.100.7"));
+	}
+}
+
+/* Renewing one's certificate is no way to be written about without bound. */
+static void renewal_gives_no_new_allowance(void **state)
+{
+	struct fixture *f = *state;
+	const struct identity was = known(1), now = known(2);
+
+	deny(f, &was, 40);
+	audit_renewed(f->a, was.fingerprint, now.fingerprint);
+	deny(f, &now, 100);
+	assert_int_equal(lines_of(f, &now), 20);
+}
+
+/* More certificates than are counted apart: the rest share, and the log stays bounded. */
+static void many_known_certificates_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+	struct db_audit s;
+
+	audit_set_size_max(f->a, 64 << 20);
+	for (unsigned i = 1; i <= 128; i++) {
+		const struct identity id = known(i);
+
+		deny(f, &id, 1);
+	}
+	for (unsigned i = 129; i <= 1000; i++) {
+		const struct identity id = known(i);
+
+		deny(f, &id, 1);
+	}
+	audit_state(f->a, &s);
+	assert_int_equal(s.count, 128 + 60);
+	deny(f, &stranger, 1);
+	audit_state(f->a, &s);
+	assert_int_equal(s.count, 128 + 61);
+}
+
 static void long_texts_are_cut(void **state)
 {
 	struct fixture *f = *state;
@@ -744,6 +840,9 @@ int main(void)
 		TEST(missing_rotated_file_is_damage),
 		TEST(interrupted_rotation_goes_on),
 		TEST(flood_of_denials_is_counted),
+		TEST(floods_hide_no_known_certificate),
+		TEST(renewal_gives_no_new_allowance),
+		TEST(many_known_certificates_are_bounded),
 		TEST(long_texts_are_cut),
 		TEST(threads_share_one_chain),
 		TEST(kill_loses_nothing_acknowledged),

@@ -295,6 +295,18 @@ static void replace(struct fixture *f, char digit, void (*edit)(struct trust_cer
 	expect_ok(trust_update(f->trust, &was, &now, &err), &err);
 }
 
+static void renew(struct fixture *f, char from, char to)
+{
+	auto_trust_certificate struct trust_certificate was = TRUST_CERTIFICATE_INIT, now = TRUST_CERTIFICATE_INIT;
+	auto_error struct error err = ERROR_INIT;
+
+	expect_ok(trust_find(f->trust, fingerprint(from), &was, &err), &err);
+	expect_ok(trust_find(f->trust, fingerprint(from), &now, &err), &err);
+	free(now.fingerprint);
+	now.fingerprint = xstrdup(fingerprint(to));
+	expect_ok(trust_update(f->trust, &was, &now, &err), &err);
+}
+
 static void restrict_it(struct trust_certificate *c)
 {
 	c->restricted = true;
@@ -441,6 +453,35 @@ static void what_is_refused(void **state)
 }
 
 /* Rows that were damaged let nobody in, and do not keep the daemon from starting. */
+/* Ten tries an hour, and a new certificate is no new beginning. */
+static void renewals_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+	char a[65], b[65];
+
+	memcpy(a, fingerprint('a'), sizeof(a));
+	memcpy(b, fingerprint('b'), sizeof(b));
+	add(f, 'a', "client", true, "default");
+	add(f, 'c', "client", true, "default");
+	for (int i = 0; i < 6; i++)
+		assert_true(trust_take_renewal(f->trust, a));
+	renew(f, 'a', 'b');
+	assert_false(trust_take_renewal(f->trust, a));
+	for (int i = 0; i < 4; i++)
+		assert_true(trust_take_renewal(f->trust, b));
+	for (int i = 0; i < 100; i++)
+		assert_false(trust_take_renewal(f->trust, b));
+	/* each for itself, and again in time */
+	assert_true(trust_take_renewal(f->trust, fingerprint('c')));
+	the_time = NOW + 3599;
+	assert_false(trust_take_renewal(f->trust, b));
+	the_time = NOW + 3600;
+	assert_true(trust_take_renewal(f->trust, b));
+	/* a clock that is put back locks nobody out */
+	the_time = NOW;
+	assert_true(trust_take_renewal(f->trust, b));
+}
+
 static void rows_without_sense(void **state)
 {
 	struct fixture *f = *state;
@@ -477,6 +518,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_store_lasts, setup, teardown),
 		cmocka_unit_test_setup_teardown(find_by_prefix, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(renewals_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(rows_without_sense, setup, teardown),
 	};
 
