@@ -347,6 +347,8 @@ static int run_exec(struct cli *c, struct error *err)
 	base = cli_url("/1.0/instances/%s", t.name);
 	url = xasprintf("%s/exec", base);
 	r = api_call(t.api, "POST", url, strbuf_str(&body), NULL, &reply, err);
+	if (r >= 0 && !reply.operation)
+		r = error_set(err, 500, "The server's answer to POST %s names no operation", url);
 	if (r >= 0)
 		r = catch_signals(&s, &before, err);
 	if (r >= 0)

@@ -49,6 +49,8 @@ static int show_answer(struct cli *c, struct api *a, const struct http_client_re
 		return error_wrap(err, "Read the server's answer");
 	path = json_get_str(body, "operation");
 	if (option_bool(c->options, "wait") && !str_is_empty(path)) {
+		if (!api_is_operation(path))
+			return error_set(err, 500, "The server's answer names no operation");
 		reply.operation = (char *)(uintptr_t)path;
 		r = cli_wait(c, a, &reply, &op, err);
 		if (r < 0)

@@ -60,6 +60,16 @@ static int look_at(const struct target *t, const char *side, const char *mode, b
 
 /* --- requests --- */
 
+/* A POST whose answer must name an operation: there is one to be waited for. */
+static int ask(struct api *a, const char *url, const char *body, struct api_reply *ret, struct error *err)
+{
+	int r = api_call(a, "POST", url, body, NULL, ret, err);
+
+	if (r >= 0 && !ret->operation)
+		return error_set(err, 500, "The server's answer to POST %s names no operation", url);
+	return r;
+}
+
 /* POST to the source. @target: where to push to, with the secrets; NULL: it waits for somebody to come. */
 static int ask_source(const struct migration *m, const char *operation, const char *certificate,
 		      const struct json *secrets, struct api_reply *ret, struct error *err)
@@ -86,7 +96,7 @@ static int ask_source(const struct migration *m, const char *operation, const ch
 		explicit_bzero(text, strlen(text));
 	}
 	jsonw_object_end(&w);
-	return api_call(m->source->api, "POST", url, b.data, NULL, ret, err);
+	return ask(m->source->api, url, b.data, ret, err);
 }
 
 /* POST to the target: mode pull with the source's operation, or push without. */
@@ -118,7 +128,7 @@ static int ask_dest(const struct migration *m, const char *operation, const char
 	}
 	jsonw_object_end(&w);
 	jsonw_object_end(&w);
-	return api_call(m->dest->api, "POST", "/1.0/instances", b.data, NULL, ret, err);
+	return ask(m->dest->api, "/1.0/instances", b.data, ret, err);
 }
 
 static const struct json *secrets_of(const struct api_reply *reply)
@@ -182,12 +192,12 @@ static int try_each(const struct migration *m, const struct place *p, const stru
 		    const char *what, struct json **ret_op, struct error *err)
 {
 	CLEANUP(attempts_done) struct attempts t = {0};
-	const char *id = strrchr(other->operation, '/') + 1;
+	auto_free char *id = cli_url_last(other->operation);
 	int status = 400;
 
 	for (size_t k = 0; k < p->urls.len; k++) {
 		auto_error struct error e = ERROR_INIT;
-		auto_free char *url = xasprintf("%s/1.0/operations/%.*s", p->urls.items[k], (int)strcspn(id, "?"), id);
+		auto_free char *url = xasprintf("%s/1.0/operations/%s", p->urls.items[k], id);
 
 		if (fn(m, url, p, other, ret_op, &e) == 0)
 			return 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/crypto.h"
 #include "base/path.h"
 #include "base/str.h"
 
@@ -128,6 +129,18 @@ int api_send_raw(struct api *a, const struct http_client_request *req, struct ht
 	return r;
 }
 
+bool api_is_operation(const char *path)
+{
+	static const char prefix[] = "/1.0/operations/";
+	auto_free char *id = NULL;
+
+	if (!path || !startswith(path, prefix))
+		return false;
+	path += strlen(prefix);
+	id = xstrndup(path, strcspn(path, "?"));
+	return uuid_is_valid(id);
+}
+
 int api_send(struct api *a, const struct http_client_request *req, struct api_reply *ret, struct error *err)
 {
 	auto_http_client_response struct http_client_response resp = HTTP_CLIENT_RESPONSE_INIT;
@@ -150,8 +163,11 @@ int api_send(struct api *a, const struct http_client_request *req, struct api_re
 	ret->metadata = json_get(ret->body, "metadata");
 	ret->etag = xstrdup_null(strmap_get(&resp.head.headers, "etag"));
 	op = json_get_str(ret->body, "operation");
-	if (streq(type, "async") && !str_is_empty(op))
-		ret->operation = xstrdup(op);
+	if (!streq(type, "async"))
+		return 0;
+	if (!api_is_operation(op))
+		return error_set(err, 500, "The server's answer to %s %s names no operation", req->method, req->path);
+	ret->operation = xstrdup(op);
 	return 0;
 }
 

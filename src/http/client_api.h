@@ -35,7 +35,7 @@ struct api_reply {
 	struct json *body;           /* the envelope */
 	const struct json *metadata; /* in it */
 	char *etag;                  /* NULL: none was sent */
-	char *operation;             /* path of the operation for an asynchronous answer, else NULL */
+	char *operation; /* path of the operation (api_is_operation()) for an asynchronous answer, else NULL */
 };
 
 #define API_REPLY_INIT ((struct api_reply){0})
@@ -44,7 +44,7 @@ void api_reply_done(struct api_reply *r);
 
 /*
  * One request with a JSON body (NULL: none); @etag (may be NULL) goes out as If-Match. An error envelope becomes an
- * error of its status with its text.
+ * error of its status with its text; an asynchronous answer without an operation is an error.
  */
 int api_call(struct api *a, const char *method, const char *path, const char *body, const char *etag,
 	     struct api_reply *ret, struct error *err);
@@ -56,6 +56,8 @@ int api_send_raw(struct api *a, const struct http_client_request *req, struct ht
 		 struct error *err);
 /* Fails with the text of the error envelope when @resp's status is 400 or more. */
 int api_response_error(const struct http_client_response *resp, struct error *err);
+/* Is @path one of an operation, "/1.0/operations/<uuid>" and perhaps a query? */
+bool api_is_operation(const char *path);
 /* @path with project= added as @a has it; the caller frees. */
 char *api_path(const struct api *a, const char *path);
 

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import streams
 from helpers.client import OURS, ClientProgram
-from helpers.fakelxd import FakeLxd, sync
+from helpers.fakelxd import SERVER, FakeLxd, sync
 
 FINGERPRINT = "0123456789abcdef" * 4
 
@@ -98,3 +98,39 @@ def test_export_takes_no_path_from_parts(lxc, fake, tmp_path):
         assert files_below(tmp_path / "victim") == []
         one.stop()
         lxc("remote", "remove", "f")
+
+
+# Operations
+
+
+OPERATION = {"id": "x", "class": "task", "status": "Running", "status_code": 103, "metadata": {"control": "s", "fs": "s", "fds": {}}}
+INSTANCE = {"name": "c1", "type": "container", "status": "Stopped", "architecture": "x86_64", "config": {}, "devices": {}, "profiles": [],
+            "expanded_config": {}, "expanded_devices": {}, "ephemeral": False, "stateful": False}
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+BAD_OPERATIONS = [None, "", "x", "/1.0/operations/", f"/1.0/operations/{UUID}/x", f"/1.0/instances/{UUID}", UUID, "/1.0/operations/../instances", 5]
+
+
+def answer(kind, operation):
+    reply = {"type": kind, "status": "Operation created", "status_code": 100, "metadata": OPERATION}
+    return reply if operation is None else {**reply, "operation": operation}
+
+
+@pytest.mark.parametrize("operation", BAD_OPERATIONS)
+def test_answers_without_an_operation(lxc, fake, operation):
+    extensions = [*SERVER["api_extensions"], "container_push", "container_push_target"]
+    reply = answer("async", operation)
+    one = fake({"GET /1.0": (200, sync({**SERVER, "api_extensions": extensions})), "GET /1.0/instances/c1": (200, sync(INSTANCE)),
+                "POST /1.0/instances": (202, reply), "POST /1.0/instances/c1": (202, reply), "POST /1.0/instances/c1/exec": (202, reply),
+                "PUT /1.0/instances/c1/state": (202, reply), "DELETE /1.0/instances/c1": (202, reply)})
+    lxc("remote", "add", "g", one.address, "--accept-certificate")
+    commands = [("exec", "f:c1", "--", "true"), ("stop", "f:c1"), ("delete", "f:c1"), ("query", "--wait", "-X", "POST", "f:/1.0/instances"),
+                *(("copy", "f:c1", "g:c2", "--mode", mode) for mode in ("pull", "push", "relay"))]
+    for command in commands:
+        if command[0] == "query" and (not operation or operation == 5):
+            continue  # nothing to wait for
+        assert "names no operation" in lxc.error(*command)
+    # an answer at once where an operation is needed
+    for path in ("/1.0/instances", "/1.0/instances/c1", "/1.0/instances/c1/exec"):
+        one.routes[f"POST {path}"] = (200, answer("sync", operation))
+    for command in (commands[0], *commands[4:]):
+        assert "names no operation" in lxc.error(*command)
