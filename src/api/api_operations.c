@@ -6,6 +6,8 @@
 #include "base/alloc.h"
 #include "base/str.h"
 
+#define STRANGERS_WAIT_S 15
+
 /* Operations grouped by status, as the API lists them: arrays of URLs or of objects. */
 struct groups {
 	const struct identity *viewer;
@@ -141,7 +143,9 @@ static int wait_operation(struct api_call *c, struct error *err)
 		return r;
 	if (!str_is_empty(text) && (parse_i64(text, &seconds) < 0 || seconds > INT32_MAX))
 		return error_set(err, 400, "Invalid value \"%s\" for timeout", text);
-	api_vouch(c);
+	/* a secret may be in many hands: strangers hold a connection for a short while, and ask again */
+	if (c->id.kind == IDENTITY_NONE && (seconds < 0 || seconds > STRANGERS_WAIT_S))
+		seconds = STRANGERS_WAIT_S;
 	operation_wait(op, seconds < 0 ? -1 : seconds * 1000);
 	answer(c, op);
 	return 0;

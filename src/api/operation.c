@@ -534,3 +534,24 @@ size_t operations_running(struct operations *ops)
 	operations_each(ops, NULL, count_running, &n);
 	return n;
 }
+
+struct count_of {
+	const struct identity *id;
+	size_t n;
+};
+
+static void count_running_of(struct operation *op, void *arg)
+{
+	struct count_of *c = arg;
+
+	if (identity_equal(&op->spec.creator, c->id))
+		count_running(op, &c->n);
+}
+
+size_t operations_running_of(struct operations *ops, const struct identity *id)
+{
+	struct count_of c = {.id = id};
+
+	operations_each(ops, NULL, count_running_of, &c);
+	return c.n;
+}

@@ -102,3 +102,5 @@ void operations_each(struct operations *ops, const char *project, void (*fn)(str
 const char *operation_status_name(struct operation *op);
 /* How many have not ended, of those that work. */
 size_t operations_running(struct operations *ops);
+/* The same of those that @id has made. */
+size_t operations_running_of(struct operations *ops, const struct identity *id);

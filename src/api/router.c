@@ -17,6 +17,7 @@
 #define SEGMENTS_MAX 12
 #define RESTRICTED_CONNECTIONS_MAX 256 /* at once, of one certificate */
 #define METRICS_CONNECTIONS_MAX 16
+#define RESTRICTED_OPERATIONS_MAX 64
 
 const struct api_route *const api_route_tables[] = {
 	api_server_routes,
@@ -283,10 +284,15 @@ static int claim(struct api_call *c, struct error *err)
 
 	if (!tls || !c->api->remote || c->id.kind == IDENTITY_NONE)
 		return 0;
-	if (remote_claim(c->api->remote, tls, identity_is_admin(&c->id) ? UINT_MAX : max[c->id.kind]) == 0)
-		return 0;
-	c->req->close_after = true;
-	return error_set(err, 503, "Too many connections with this certificate");
+	if (remote_claim(c->api->remote, tls, identity_is_admin(&c->id) ? UINT_MAX : max[c->id.kind]) < 0) {
+		c->req->close_after = true;
+		return error_set(err, 503, "Too many connections with this certificate");
+	}
+	/* each operation is a thread, and may be a process or two */
+	if (c->route->method != HTTP_GET && !identity_is_admin(&c->id) &&
+	    operations_running_of(c->api->operations, &c->id) >= RESTRICTED_OPERATIONS_MAX)
+		return error_set(err, 429, "Too many running operations of this certificate");
+	return 0;
 }
 
 /* All that is decided before a body is read. */

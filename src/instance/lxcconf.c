@@ -323,8 +323,12 @@ static void add_rootfs(const struct lxcconf_input *in, struct lxcconf *c)
 	lxcconf_add(c, "lxc.net.0.type", "empty");
 	lxcconf_add(c, "lxc.net.0.flags", "up");
 	lxcconf_addf(c, "lxc.rootfs.path", "dir:%s", in->rootfs_path);
-	if (in->rootfs_idmapped && !is_privileged(in))
-		lxcconf_add(c, "lxc.rootfs.options", "idmap=container");
+	/*
+	 * Nodes of the host's devices may lie in the tree from days when the container was privileged, or from whom it
+	 * was copied from; without rules of a device group they would open. /dev is a mount of its own.
+	 */
+	if (!is_privileged(in))
+		lxcconf_add(c, "lxc.rootfs.options", in->rootfs_idmapped ? "nodev,idmap=container" : "nodev");
 }
 
 typedef int (*raw_line_fn)(const char *key, const char *value, void *arg, struct error *err);

@@ -117,3 +117,17 @@ def test_commands_join_by_the_note(api, name, daemon, config):
     api.launch(name, config)
     assert list(daemon.dir.glob(f"logs/{name}/lxc.conf.join"))
     assert api.run(name, "true")[0] == 0
+
+# Device nodes in the tree
+
+
+def test_nodes_in_the_tree_do_not_open_without_privileges(daemon, api, name):
+    """Left from days when the container was privileged, or from a hostile sender: the file system knows no devices."""
+    api.done(api.create(name))
+    root = daemon.dir / "storage-pools" / "default" / "containers" / name / "rootfs"
+    os.mknod(root / "full", 0o20666, os.makedev(1, 7))
+    os.chmod(root / "full", 0o666)
+    api.done(api.state(name, "start"))
+    status, _, err = api.run(name, "sh", "-c", "cat /full")
+    assert status != 0 and "ermission denied" in err, (status, err)
+    assert api.run(name, "sh", "-c", "head -c 1 /dev/zero | wc -c")[1].strip() == "1"

@@ -105,7 +105,7 @@ static void unprivileged(void **state)
 	assert_true(has(&s, "lxc.mount.entry", "/dev/fuse dev/fuse none bind,create=file,optional 0 0"));
 	assert_false(has(&s, "lxc.mount.entry", "/dev/net/tun dev/net/tun none bind,create=file,optional 0 0"));
 	assert_true(has(&s, "lxc.idmap", "u 0 100000 65536") && has(&s, "lxc.idmap", "g 0 100000 65536"));
-	assert_true(has(&s, "lxc.rootfs.options", "idmap=container"));
+	assert_true(has(&s, "lxc.rootfs.options", "nodev,idmap=container"));
 	assert_true(has(&s, "lxc.rootfs.path", "dir:/p/c1/rootfs"));
 	assert_true(has(&s, "lxc.net.0.type", "empty") && has(&s, "lxc.tty.max", "0"));
 	assert_false(has(&s, "lxc.cap.drop", NULL) || has(&s, "lxc.cgroup.devices.deny", NULL));
