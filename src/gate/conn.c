@@ -18,7 +18,7 @@
 #define HANDSHAKE_MS 10000
 #define HEAD_MS 30000
 #define ANNOUNCE_RETRY_MS 20
-#define HANDSHAKE_MESSAGE_MAX (96u * 1024) /* a leaf of WIRE_GATE_LEAF_MAX and an intermediate */
+#define HANDSHAKE_MESSAGE_MAX (32u * 1024) /* a leaf of WIRE_GATE_LEAF_MAX and an intermediate */
 #define TLS_FLAGS (GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS)
 
 /* epoll */
@@ -218,7 +218,7 @@ static void announce(struct conn *c)
 		conn_kill(c);
 		return;
 	}
-	strangers_promote(w->gate->strangers, &c->stranger);
+	strangers_promote(w->gate->strangers, &c->stranger, w->now_ms);
 	relay_start(c);
 }
 
@@ -359,6 +359,7 @@ static int session_new(struct conn *c)
 
 static void begin_tls(struct conn *c)
 {
+	strangers_handshake_begin(c->worker->gate->strangers, &c->stranger);
 	if (session_new(c) < 0) {
 		conn_kill(c);
 		return;
@@ -368,15 +369,44 @@ static void begin_tls(struct conn *c)
 	handshake(c);
 }
 
+/* A handshake costs the processor something: a source has so many a second, and then waits. */
+static void await_turn(struct conn *c)
+{
+	struct worker *w = c->worker;
+	char byte;
+	ssize_t n = recv(c->net, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	int64_t wait;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		conn_wait_net(c, EPOLLIN);
+		return;
+	}
+	if (n <= 0) {
+		conn_kill(c);
+		return;
+	}
+	wait = strangers_handshake_wait(w->gate->strangers, &c->stranger, w->now_ms);
+	if (wait == 0) {
+		begin_tls(c);
+		return;
+	}
+	c->phase = CONN_QUEUED;
+	worker_deadline(c, w->now_ms + wait);
+	conn_wait_net(c, EPOLLRDHUP);
+}
+
 /* From here the address is known and counts. */
 static void admit(struct conn *c)
 {
 	struct worker *w = c->worker;
 
-	if (!strangers_enter(w->gate->strangers, &c->stranger, c->net, &c->address, w->now_ms))
+	if (!strangers_enter(w->gate->strangers, &c->stranger, c->net, &c->address, w->now_ms)) {
 		conn_kill(c);
-	else
-		begin_tls(c);
+		return;
+	}
+	c->phase = CONN_FIRST;
+	worker_deadline(c, c->accepted_ms + HANDSHAKE_MS);
+	await_turn(c);
 }
 
 /* PROXY header */
@@ -469,6 +499,13 @@ void conn_event(struct conn *c, bool plain, uint32_t events)
 	case CONN_PROXY:
 		read_proxy(c);
 		return;
+	case CONN_FIRST:
+		await_turn(c);
+		return;
+	case CONN_QUEUED:
+		/* only its end is waited for */
+		conn_kill(c);
+		return;
 	case CONN_HANDSHAKE:
 		handshake(c);
 		return;
@@ -491,6 +528,8 @@ void conn_expired(struct conn *c)
 {
 	if (c->phase == CONN_ANNOUNCE)
 		announce(c);
+	else if (c->phase == CONN_QUEUED)
+		begin_tls(c);
 	else
 		conn_kill(c);
 }

@@ -32,7 +32,9 @@ struct gate_event {
 };
 
 enum conn_phase {
-	CONN_PROXY, /* a listed proxy's header may come first */
+	CONN_PROXY,  /* a listed proxy's header may come first */
+	CONN_FIRST,  /* nothing has come yet, and nothing is spent on it */
+	CONN_QUEUED, /* its source makes many handshakes, and waits for its turn */
 	CONN_HANDSHAKE,
 	CONN_HEAD,     /* the first request head is incomplete */
 	CONN_ANNOUNCE, /* lxd is behind with reading our messages */

@@ -16,7 +16,7 @@
 #include "base/fd.h"
 #include "gate/gate.h"
 
-#define ANSWER_MS 60000 /* a stranger's request must be complete, and its answer have begun */
+#define ANSWER_MS 20000 /* a stranger's request must be complete, and its answer have begun */
 #define RECORDS 16      /* given to lxd together; whole ones fill the buffer long before */
 #define DRAIN_MS 60000  /* without progress, when lxd has closed */
 #define LINGER_MS 3000

@@ -1,7 +1,10 @@
 /*
- * Connections of callers that nobody knows yet: how many each source may have, how many there may be, and which one
- * goes when there are too many. The oldest that has not finished handshake and request head goes first, so that who
- * opens connections and leaves them there only hurts himself. Shared by all threads; one lock.
+ * Connections of callers that nobody knows yet: how many each source may have, how many there may be, which one goes
+ * when there are too many, and how many handshakes a second a source gets. A source is an IPv4 address or an IPv6 /64;
+ * its /56 and /48 have bounds of their own. Who has most gives way: of his connections the oldest that has not finished
+ * handshake and request head, or, when most of them have, the one whose request is answered or has taken longest.
+ * Sources that lxd has vouched for a short while ago wait for no handshake, and give way last.
+ * Shared by all threads; one lock.
  */
 #pragma once
 
@@ -14,6 +17,8 @@
 #include "gate/intake.h"
 
 #define STRANGERS_PER_SOURCE 128u
+#define STRANGERS_PER_56 256u
+#define STRANGERS_PER_48 512u
 #define STRANGERS_MAX 2048u
 
 struct strangers;
@@ -24,6 +29,8 @@ struct stranger {
 	struct stranger_source *source; /* NULL: not counted */
 	TAILQ_ENTRY(stranger) link;     /* in the source's list, oldest first */
 	bool late;                      /* its first request has arrived */
+	bool queued;                    /* waits for its turn to shake hands */
+	int64_t late_ms;                /* since when */
 	int fd;                         /* is shut down when the connection must go */
 	atomic_int_fast64_t active_ms;  /* when bytes last came or went; written by the connection's thread */
 };
@@ -45,11 +52,20 @@ void strangers_free(struct strangers *t);
  */
 bool strangers_enter(struct strangers *t, struct stranger *s, int fd, const struct gate_address *address,
 		     int64_t now_ms);
+/*
+ * It wants to shake hands: 0, or for how many milliseconds it must wait because its source has made so many handshakes.
+ * A turn that is not used, because it leaves first, is the next one's.
+ */
+int64_t strangers_handshake_wait(struct strangers *t, struct stranger *s, int64_t now_ms);
+/* The wait is over, and the handshake begins. */
+void strangers_handshake_begin(struct strangers *t, struct stranger *s);
 /* Its first request has arrived. */
-void strangers_promote(struct strangers *t, struct stranger *s);
-/* No longer a stranger, or gone. Before its fd is closed. Safe to repeat. */
+void strangers_promote(struct strangers *t, struct stranger *s, int64_t now_ms);
+/* lxd knows the caller: it is no stranger any more, and its source, that of @address, is trusted for a while. */
+void strangers_vouch(struct strangers *t, struct stranger *s, const struct gate_address *address, int64_t now_ms);
+/* Gone. Before its fd is closed. Safe to repeat. */
 void strangers_leave(struct strangers *t, struct stranger *s);
-/* Make room by ending one stranger's connection, of the source that has most. False: there is none to end. */
+/* Make room by ending one stranger's connection, of a source that has many. False: there is none to end. */
 bool strangers_drop_one(struct strangers *t, int64_t now_ms);
 /* Note that @count connections of @address were refused for want of room of any kind. */
 void strangers_note_full(struct strangers *t, const struct gate_address *address);

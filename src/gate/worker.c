@@ -210,7 +210,7 @@ static void take_trusted(struct worker *w)
 
 		if (!c)
 			continue;
-		strangers_leave(w->gate->strangers, &c->stranger);
+		strangers_vouch(w->gate->strangers, &c->stranger, &c->address, w->now_ms);
 		if (c->phase == CONN_RELAY)
 			worker_no_deadline(c);
 	}
