@@ -16,6 +16,8 @@
 #include "client/remote.h"
 #include "client/token.h"
 
+#define NAME_LEN_MAX 200 /* it names a file, with more around it */
+
 struct addition {
 	struct cli *c;
 	const char *name;
@@ -139,6 +141,13 @@ static int look_at(struct addition *a, struct dial_result *shown, bool *ret_know
 	return error_move(err, &e);
 }
 
+/* Every further connection of this command leads to the server with this certificate, whoever signs others. */
+static void hold_to(struct addition *a, const char *fingerprint)
+{
+	a->how.flags = WIRE_DIAL_PIN;
+	strv_add(&a->how.pins, fingerprint);
+}
+
 /* A fingerprint that was given is compared in any case. Afterwards a->how leads to this server only. */
 static int judge(struct addition *a, struct dial_result *shown, bool known, struct error *err)
 {
@@ -146,15 +155,17 @@ static int judge(struct addition *a, struct dial_result *shown, bool known, stru
 
 	if (a->wanted && !streq(a->wanted, shown->fingerprint))
 		return mismatch(a, shown->fingerprint, err);
-	if (known && !option_given(a->c->options, "fingerprint"))
+	if (known && !option_given(a->c->options, "fingerprint")) {
+		if (a->wanted)
+			hold_to(a, shown->fingerprint);
 		return 0;
+	}
 	if (!a->wanted && !option_bool(a->c->options, "accept-certificate"))
 		r = ask_fingerprint(shown->fingerprint, err);
 	if (r < 0)
 		return r;
 	a->pin = TAKE_PTR(shown->leaf_pem);
-	a->how.flags = WIRE_DIAL_PIN;
-	strv_add(&a->how.pins, shown->fingerprint);
+	hold_to(a, shown->fingerprint);
 	return 0;
 }
 
@@ -523,6 +534,8 @@ static int check_name(const struct addition *a, struct error *err)
 
 	if (bad)
 		return error_set(err, 400, "%s", bad);
+	if (strlen(a->name) > NAME_LEN_MAX)
+		return error_set(err, 400, "The name of the remote is too long: %d characters at most", NAME_LEN_MAX);
 	if (old)
 		return error_set(err, 409, "Remote %s exists as <%s>", a->name, strmap_get_or(old, "addr", ""));
 	return 0;
@@ -533,12 +546,14 @@ static int run_add(struct cli *c, struct error *err)
 	CLEANUP(addition_done) struct addition a = {.c = c, .name = cli_arg(c, 0)};
 	const char *address = cli_arg(c, cli_argc(c) - 1);
 	auto_strv struct strv given = STRV_INIT;
-	int r = check_name(&a, err);
+	int r = read_options(&a, err);
 
 	if (r >= 0)
-		r = read_options(&a, err);
-	if (r >= 0)
 		r = read_token(&a, address, err);
+	if (r >= 0 && a.token_text == a.name)
+		r = error_set(err, 400, "A name is needed with a token: lxc remote add NAME TOKEN");
+	if (r >= 0)
+		r = check_name(&a, err);
 	if (r < 0)
 		return r;
 	if (!a.token_text)

@@ -1,6 +1,10 @@
 """Our client against servers that lie: what they send is neither a path, nor a reason to crash, nor raw for a terminal."""
+import base64
+import json
 import os
 import pathlib
+import socket
+import threading
 
 import pytest
 
@@ -134,3 +138,68 @@ def test_answers_without_an_operation(lxc, fake, operation):
         one.routes[f"POST {path}"] = (200, answer("sync", operation))
     for command in (commands[0], *commands[4:]):
         assert "names no operation" in lxc.error(*command)
+
+
+# `lxc remote add` by token
+
+
+def make_token(one, fingerprint=None, **more):
+    return base64.b64encode(json.dumps({"client_name": "x", "fingerprint": fingerprint or one.fingerprint, "addresses": [one.address],
+                                        "secret": "0" * 64, "expires_at": "0001-01-01T00:00:00Z", **more}).encode()).decode()
+
+
+class Swap:
+    """Passes the first connection on to @first, all others to @second."""
+
+    def __init__(self, first, second):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.ports = [first.port]
+        self.other = second.port
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            near, _ = self.listener.accept()
+            far = socket.create_connection(("127.0.0.1", self.ports.pop() if self.ports else self.other))
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self.copy, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def copy(a, b):
+        try:
+            while data := a.recv(65536):
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("by", ["system", "client.ca"])
+def test_token_binds_every_connection(lxc, tmp_path, by):
+    """An authority that vouches for another server does not get it the secret."""
+    authority = streams.make_authority()
+    untrusted = {"GET /1.0": (200, sync({**SERVER, "auth": "untrusted"})), "POST /1.0/certificates": (201, sync(None))}
+    right, wrong = (FakeLxd(streams.write_pem(tmp_path / f"{name}.pem", *streams.make_leaf(authority)), dict(untrusted)) for name in ("right", "wrong"))
+    bundle = streams.write_pem(lxc.dir / "client.ca" if by == "client.ca" else tmp_path / "bundle.pem", authority[0])
+    env = {"SSL_CERT_FILE": str(bundle)} if by == "system" else {}
+    swap = Swap(right, wrong)
+    text = make_token(right, addresses=[swap.address])
+    lxc.error("remote", "add", "t", text, **env)
+    assert wrong.asked() == [] and wrong.handshakes > 0
+    # the same without a swap reaches the right one
+    lxc.error("remote", "add", "t", make_token(right), **env)
+    assert "POST /1.0/certificates" in right.asked()
+    right.stop()
+    wrong.stop()
+
+
+def test_token_needs_a_name(lxc, tmp_path):
+    one = FakeLxd(streams.write_pem(tmp_path / "s.pem", *streams.make_leaf(streams.make_authority())))
+    text = make_token(one)
+    for args in ((text,), ("x" * 300, text), (text, text)):
+        err = lxc.error("remote", "add", *args)
+        assert ("A name is needed with a token: lxc remote add NAME TOKEN" if len(args) == 1 else "too long") in err
+    assert one.handshakes == 0 and one.asked() == []
+    lxc("remote", "add", "t", text)
+    one.stop()
