@@ -87,6 +87,10 @@ int cli_print_yaml(const struct json *j, unsigned flags, struct error *err);
 void cli_print_safe(const char *text);
 /* A printf-like message on standard error; on a terminal the control characters of the server's text are visible. */
 void cli_complain(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* The same on standard output. */
+void cli_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* For api.debug: the line on standard error, like cli_complain(), without passwords and other secrets. */
+void cli_debug(const char *line);
 /* All of standard input. */
 int cli_read_stdin(struct strbuf *ret, struct error *err);
 /* True when standard input is no terminal. */

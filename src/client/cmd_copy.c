@@ -205,7 +205,7 @@ static int run_copy(struct cli *c, struct error *err)
 		return r;
 	name = instance_name_of_operation(op, source.api == dest.api ? source.name : NULL);
 	if (name)
-		printf("Instance name is: %s\n", name);
+		cli_say("Instance name is: %s\n", name);
 	return 0;
 }
 

@@ -303,7 +303,15 @@ static void info_time(const char *label, const char *time)
 {
 	auto_free char *text = cli_time_is_never(time) ? xstrdup("never") : cli_format_time(time);
 
-	printf("    %s: %s\n", label, text);
+	cli_say("    %s: %s\n", label, text);
+}
+
+static void info_text(const char *label, const struct json *o, const char *key)
+{
+	const char *value = json_get_str(o, key);
+	auto_free char *safe = print_safe_text(value ? value : "", "");
+
+	printf("%s: %s\n", label, safe);
 }
 
 static int info_property(const char *key, const struct json *value, void *arg UNUSED)
@@ -354,10 +362,10 @@ static int run_info(struct cli *c, struct error *err)
 		return r;
 	o = d.object;
 	size = size_cell(o);
-	printf("Fingerprint: %s\n", json_get_str(o, "fingerprint"));
+	info_text("Fingerprint", o, "fingerprint");
 	printf("Size: %s\n", size);
-	printf("Architecture: %s\n", json_get_str(o, "architecture"));
-	printf("Type: %s\n", json_get_str(o, "type"));
+	info_text("Architecture", o, "architecture");
+	info_text("Type", o, "type");
 	printf("Public: %s\n", json_is_true(json_get(o, "public")) ? "yes" : "no");
 	puts("Timestamps:");
 	if (!cli_time_is_never(json_get_str(o, "created_at")))

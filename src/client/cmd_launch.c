@@ -272,7 +272,7 @@ static int create(struct cli *c, struct target *dest, char **ret_name, struct er
 	if (!*ret_name)
 		return error_set(err, 500, "The server did not say how it named the instance");
 	if (!*dest->name && !cli_quiet(c))
-		printf("Instance name is: %s\n", *ret_name);
+		cli_say("Instance name is: %s\n", *ret_name);
 	return hint_network(dest->api, *ret_name, err);
 }
 
@@ -298,7 +298,7 @@ static int run_launch(struct cli *c, struct error *err)
 	if (r < 0)
 		return r;
 	if (!cli_quiet(c))
-		printf("Starting %s\n", name);
+		cli_say("Starting %s\n", name);
 	fflush(stdout);
 	url = cli_url("/1.0/instances/%s/state", name);
 	r = cli_do(c, dest.api, "PUT", url, body, NULL, err);

@@ -134,7 +134,7 @@ static int run_version(struct cli *c, struct error *err)
 		version = json_get_str(json_get(reply.metadata, "environment"), "server_version");
 	error_ignore(&e, "an unreachable server is shown as such");
 	printf("Client version: %s\n", LXD_VERSION);
-	printf("Server version: %s\n", version ? version : "unreachable");
+	cli_say("Server version: %s\n", version ? version : "unreachable");
 	return 0;
 }
 

@@ -227,7 +227,7 @@ static int finish_import(struct cli *c, struct api *a, struct api_reply *reply, 
 		if (r < 0)
 			return r;
 	}
-	printf("Image imported with fingerprint: %s\n", fingerprint);
+	cli_say("Image imported with fingerprint: %s\n", fingerprint);
 	return 0;
 }
 

@@ -55,6 +55,67 @@ void cli_complain(const char *fmt, ...)
 	fputs(safe ? safe : strbuf_str(&b), stderr);
 }
 
+void cli_say(const char *fmt, ...)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	strbuf_vappendf(&b, fmt, ap);
+	va_end(ap);
+	cli_print_safe(strbuf_str(&b));
+}
+
+/* Behind the JSON string that begins at @p. */
+static const char *string_end(const char *p)
+{
+	for (p++; *p && *p != '"'; p++)
+		if (*p == '\\' && p[1])
+			p++;
+	return *p ? p + 1 : p;
+}
+
+static bool is_secret_name(const char *name, size_t len)
+{
+	static const char *const ends[] = {"password\"", "secret\"", "token\""};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		size_t n = strlen(ends[i]);
+
+		if (len > n && strncasecmp(name + len - n, ends[i], n) == 0)
+			return true;
+	}
+	return false;
+}
+
+char *print_hide_secrets(const char *text)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	while (*text) {
+		const char *end = *text == '"' ? string_end(text) : text + strcspn(text, "\"");
+		const char *value = end + strspn(end, " \t\r\n:");
+		bool hide = *text == '"' && *value == '"' && memchr(end, ':', (size_t)(value - end)) &&
+			    is_secret_name(text, (size_t)(end - text));
+
+		strbuf_append_len(&b, text, (size_t)(end - text));
+		text = end;
+		if (hide) {
+			strbuf_append_len(&b, end, (size_t)(value - end));
+			strbuf_append(&b, string_end(value) == value + 2 ? "\"\"" : "\"***\"");
+			text = string_end(value);
+		}
+	}
+	return strbuf_take(&b);
+}
+
+void cli_debug(const char *line)
+{
+	auto_free char *shown = print_hide_secrets(line);
+
+	cli_complain("DEBUG: %s\n", shown);
+}
+
 void print_json(const char *json)
 {
 	for (const unsigned char *p = (const unsigned char *)json; *p; p++) {

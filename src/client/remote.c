@@ -45,7 +45,7 @@ static struct cli_connection *find_connection(struct cli *c, const char *remote)
 /* @api is the context's from now on. */
 static struct api *keep_connection(struct cli *c, const char *remote, struct api *api)
 {
-	api->debug = option_bool(c->options, "debug");
+	api->debug = option_bool(c->options, "debug") ? cli_debug : NULL;
 	c->connections = xreallocarray(c->connections, c->connection_count + 1, sizeof(*c->connections));
 	c->connections[c->connection_count++] = (struct cli_connection){.remote = xstrdup(remote), .api = api};
 	return api;

@@ -368,7 +368,7 @@ static int add_socket(struct addition *a, struct error *err)
 static int go_on(struct addition *a, struct error *err)
 {
 	a->api = api_open_remote(&a->how, NULL);
-	a->api->debug = option_bool(a->c->options, "debug");
+	a->api->debug = option_bool(a->c->options, "debug") ? cli_debug : NULL;
 	return finish(a, err);
 }
 

@@ -1,7 +1,7 @@
 /* Envelopes and operations of the REST API, over http/client.c. */
 #include "http/client_api.h"
 
-#include <stdio.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -107,6 +107,18 @@ int api_response_error(const struct http_client_response *resp, struct error *er
 	return error_set(err, resp->head.status, "%s", text);
 }
 
+PRINTF_LIKE(2, 3) static void debug(const struct api *a, const char *fmt, ...)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	strbuf_vappendf(&b, fmt, ap);
+	va_end(ap);
+	a->debug(strbuf_str(&b));
+	explicit_bzero(b.data, b.len);
+}
+
 int api_send_raw(struct api *a, const struct http_client_request *req, struct http_client_response *resp,
 		 struct error *err)
 {
@@ -118,14 +130,14 @@ int api_send_raw(struct api *a, const struct http_client_request *req, struct ht
 	mine.interrupted = a->interrupted;
 	mine.interrupted_arg = a->interrupted_arg;
 	if (a->debug) {
-		fprintf(stderr, "DEBUG: %s %s\n", req->method, path);
+		debug(a, "%s %s", req->method, path);
 		if (req->body_count == 1 && req->body[0].data)
-			fprintf(stderr, "DEBUG: > %.*s\n", (int)MIN_OF(req->body[0].len, (uint64_t)65536),
-				(const char *)req->body[0].data);
+			debug(a, "> %.*s", (int)MIN_OF(req->body[0].len, (uint64_t)65536),
+			      (const char *)req->body[0].data);
 	}
 	r = http_client_send(a->http, &mine, resp, err);
 	if (r >= 0 && a->debug)
-		fprintf(stderr, "DEBUG: < %d %s\n", resp->head.status, strbuf_str(&resp->body));
+		debug(a, "< %d %s", resp->head.status, strbuf_str(&resp->body));
 	return r;
 }
 

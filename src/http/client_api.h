@@ -12,8 +12,8 @@
 
 struct api {
 	struct http_client *http;
-	char *project; /* added to every path that names none; NULL or "default": nothing is added */
-	bool debug;    /* requests and replies on stderr */
+	char *project;                   /* added to every path that names none; NULL or "default": nothing is added */
+	void (*debug)(const char *line); /* gets requests and replies, secrets and all; NULL: nobody does */
 	/* A signal came while waiting: see http_client_request.interrupted. */
 	int (*interrupted)(void *arg);
 	void *interrupted_arg;

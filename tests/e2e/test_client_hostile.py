@@ -140,6 +140,39 @@ def test_answers_without_an_operation(lxc, fake, operation):
         assert "names no operation" in lxc.error(*command)
 
 
+# Texts for a terminal
+
+ESCAPE = "\x1b]0;owned\x07\x1b[2Jx\u009b31m"
+
+
+def test_no_escapes_on_a_terminal(lxc, fake):
+    image = {"fingerprint": FINGERPRINT, "architecture": ESCAPE, "type": ESCAPE, "size": 1, "uploaded_at": ESCAPE, "expires_at": ESCAPE,
+             "last_used_at": ESCAPE, "created_at": ESCAPE, "properties": {}, "aliases": [{"name": ESCAPE}], "public": True}
+    environment = {**SERVER["environment"], "server_version": ESCAPE}
+    done = {**answer("async", f"/1.0/operations/{UUID}"),
+            "metadata": {**OPERATION, "status_code": 200, "resources": {"instances": [f"/1.0/instances/{ESCAPE}"]}}}
+    fake({"GET /1.0": (200, sync({**SERVER, "environment": environment})),
+          "GET /1.0/images/aliases/a": (200, sync({"target": FINGERPRINT})), f"GET /1.0/images/{FINGERPRINT}": (200, sync(image)),
+          "GET /1.0/images": (200, sync([image])), "POST /1.0/instances": (202, done),
+          f"GET /1.0/operations/{UUID}/wait": (200, sync(done["metadata"])), "GET /1.0/instances/c1": (200, sync(INSTANCE))})
+    for command, code in ((("version", "f:"), 0), (("image", "info", "f:a"), 0), (("image", "list", "f:", "-c", "lFats"), 0),
+                          (("image", "show", "f:a"), 0), (("--debug", "version", "f:"), 0), (("copy", "f:c1", "f:"), 0),
+                          (("init", "f:a", "f:"), 1)):
+        screen = lxc.terminal(*command, code=code)
+        assert "\x1b" not in screen and "\x07" not in screen and "\x9b" not in screen, command
+        assert "owned" in screen, command
+
+
+def test_debug_hides_passwords(lxc, tmp_path):
+    routes = {"GET /1.0": (200, sync({**SERVER, "auth": "untrusted"})), "POST /1.0/certificates": (201, sync({"secret": "sesame", "password": 'a"b'}))}
+    one = FakeLxd(streams.write_pem(tmp_path / "s.pem", *streams.make_leaf(streams.make_authority())), routes)
+    err = lxc.error("--debug", "remote", "add", "f", one.address, "--accept-certificate", "--password", 'hun"ter2')
+    assert "POST /1.0/certificates" in err and '"password":"***"' in err.replace('": "', '":"')
+    assert "hun" not in err and "ter2" not in err and "sesame" not in err
+    assert [json.loads(body)["password"] for method, _, body in one.requests if method == "POST"] == ['hun"ter2']
+    one.stop()
+
+
 # `lxc remote add` by token
 
 
