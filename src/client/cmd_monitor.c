@@ -143,7 +143,11 @@ static int run_monitor(struct cli *c, struct error *err)
 		if (poll(&p, 1, -1) > 0)
 			wsclient_process(ws, p.revents);
 	}
-	return 0;
+	/* nobody but the server ends it: a signal ends the program */
+	if (wsclient_was_closed_by_peer(ws))
+		return error_set(err, 500, "websocket: close %u: the server ended the connection",
+				 wsclient_close_code(ws));
+	return error_set(err, 500, "websocket: close 1006 (abnormal closure): unexpected EOF");
 }
 
 static const struct option_row monitor_options[] = {

@@ -286,6 +286,11 @@ bool wsclient_was_closed_by_peer(const struct wsclient *ws)
 	return wslay_event_get_close_received(ws->ctx);
 }
 
+unsigned wsclient_close_code(const struct wsclient *ws)
+{
+	return wsclient_was_closed_by_peer(ws) ? wslay_event_get_status_code_received(ws->ctx) : 1006;
+}
+
 size_t wsclient_queued(const struct wsclient *ws)
 {
 	return wslay_event_get_queued_msg_length(ws->ctx);

@@ -46,6 +46,8 @@ void wsclient_limit(struct wsclient *ws, size_t turn_max, size_t message_max);
 bool wsclient_has_extra(const struct wsclient *ws);
 /* Why it is closed: the peer said goodbye, rather than that the connection broke. */
 bool wsclient_was_closed_by_peer(const struct wsclient *ws);
+/* The status code of the peer's goodbye; 1006 when there was none. */
+unsigned wsclient_close_code(const struct wsclient *ws);
 /* Messages that arrived together with the answer; call once before the first poll(). */
 void wsclient_process_extra(struct wsclient *ws);
 bool wsclient_is_open(const struct wsclient *ws);
