@@ -176,6 +176,27 @@ static bool is_network(const struct cli_connection *connection)
 	return http_client_is_remote(connection->api->http);
 }
 
+/* Whether the server knows this client at all decides what helps; when it does not say, nothing is said. */
+static void explain_refusal(const struct cli_connection *at)
+{
+	auto_api_reply struct api_reply reply = API_REPLY_INIT;
+	auto_error struct error e = ERROR_INIT;
+	const char *auth = NULL;
+
+	if (api_get(at->api, "/1.0", &reply, &e) < 0)
+		error_ignore(&e, "the error that is explained has been printed");
+	else
+		auth = json_get_str(reply.metadata, "auth");
+	if (auth && streq(auth, "trusted"))
+		cli_complain("Your certificate is restricted on this server (\"%s\")\n", at->remote);
+	else if (auth && streq(auth, "untrusted"))
+		cli_complain("The server \"%s\" does not trust this client (any more), as `lxc info %s:` shows: have a "
+			     "token "
+			     "made there by `lxc config trust add`, then `lxc remote remove %s` and `lxc remote add %s "
+			     "TOKEN`\n",
+			     at->remote, at->remote, at->remote, at->remote);
+}
+
 void remote_explain(const struct cli *c, const struct error *err)
 {
 	for (size_t i = 0; i < c->connection_count; i++) {
@@ -189,10 +210,6 @@ void remote_explain(const struct cli *c, const struct error *err)
 		if (peer->leaf_pem && !peer->accepted_by)
 			explain_certificate(c, at->remote, peer);
 		else if (!public && err->status == 403 && strstr(error_msg(err), "not authorized"))
-			cli_complain(
-				"If `lxc info %s:` says \"auth: untrusted\", the server \"%s\" does not trust this "
-				"client (any more): have a token made there by `lxc config trust add`, then "
-				"`lxc remote remove %s` and `lxc remote add %s TOKEN`\n",
-				at->remote, at->remote, at->remote, at->remote);
+			explain_refusal(at);
 	}
 }
