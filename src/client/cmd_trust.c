@@ -258,6 +258,9 @@ static int run_add(struct cli *c, struct error *err)
 		return r;
 	if (*t.name)
 		return error_set(err, 400, "\"%s\" names no remote; expected \"<remote>:\"", cli_arg(c, 0));
+	if (!str_is_empty(option_str(c->options, "projects")) && !option_bool(c->options, "restricted"))
+		cli_complain("Warning: without --restricted the projects are not a restriction: the client gets full "
+			     "access\n");
 	return file ? add_file(c, &t, file, err) : add_token(c, &t, err);
 }
 

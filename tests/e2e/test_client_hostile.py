@@ -10,7 +10,7 @@ import pytest
 
 from helpers import streams
 from helpers.client import OURS, ClientProgram
-from helpers.fakelxd import SERVER, FakeLxd, sync
+from helpers.fakelxd import SERVER, FakeLxd, error, sync
 
 FINGERPRINT = "0123456789abcdef" * 4
 
@@ -236,3 +236,39 @@ def test_token_needs_a_name(lxc, tmp_path):
     assert one.handshakes == 0 and one.asked() == []
     lxc("remote", "add", "t", text)
     one.stop()
+
+
+# Refused, cut off, warned
+
+
+@pytest.mark.parametrize("auth, hint", [("untrusted", "lxc config trust add"), ("trusted", "Your certificate is restricted on this server"), (None, None)])
+def test_hint_after_a_refusal(lxc, fake, auth, hint):
+    one = fake({"GET /1.0/instances": (403, error(403, "not authorized"))})
+    one.routes["GET /1.0"] = (200, sync({**SERVER, "auth": auth}))
+    lines = lxc.error("list", "f:").splitlines()
+    assert lines[0] == "Error: not authorized"
+    assert hint in lines[1] if hint else len(lines) == 1
+    assert one.asked().count("GET /1.0") == 1
+
+
+def test_hint_only_where_it_belongs(lxc, fake):
+    one = fake({"GET /1.0/instances": (403, error(403, "no such thing"))})
+    assert lxc.error("list", "f:") == "Error: no such thing\n"
+    assert "GET /1.0" not in one.asked()
+
+
+@pytest.mark.parametrize("frame, told", [(b"", "close 1006 (abnormal closure): unexpected EOF"), (b"\x81\x05ab", "close 1006"), (b"\x88\x02\x03\xe8", "close 1000"),
+                                         (b"\x88\x02\x03\xe9", "close 1001")])
+def test_monitor_that_is_cut(lxc, fake, frame, told):
+    one = fake()
+    one.upgrades["/1.0/events"] = frame
+    assert f"Error: websocket: {told}" in lxc.error("monitor", "f:")
+
+
+def test_projects_without_restriction(lxc, fake, tmp_path):
+    fake({"POST /1.0/certificates": (201, sync(None))})
+    warning = "Warning: without --restricted the projects are not a restriction: the client gets full access\n"
+    crt = lxc.dir / "client.crt"
+    assert lxc("config", "trust", "add", "f:", crt, "--projects", "a,b")[1] == warning
+    for more in ((), ("--restricted",), ("--restricted", "--projects", "a")):
+        assert lxc("config", "trust", "add", "f:", crt, *more)[1] == ""

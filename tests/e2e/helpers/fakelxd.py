@@ -1,4 +1,6 @@
 """A made-up server that speaks just enough of the API over TLS: what a client asks it is written down."""
+import base64
+import hashlib
 import http.server
 import json
 import pathlib
@@ -24,6 +26,7 @@ class FakeLxd:
     def __init__(self, pem, routes=None, host="127.0.0.1"):
         self.routes = {"GET /1.0": (200, sync(SERVER)), "GET /": (200, sync(["/1.0"])),
                        "GET /1.0/projects": (200, sync(["/1.0/projects/default"])), **(routes or {})}
+        self.upgrades = {}  # path: frames of the websocket there
         self.requests = []
         self.handshakes = 0
         self.host = host
@@ -39,6 +42,9 @@ class FakeLxd:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 outer.requests.append((self.command, self.path, body.decode()))
                 path = self.path.partition("?")[0]
+                if path in outer.upgrades:
+                    self.upgrade(outer.upgrades[path])
+                    return
                 status, reply = outer.routes.get(f"{self.command} {path}", (404, error(404, "not found")))
                 if callable(reply):
                     reply = reply(body)
@@ -53,6 +59,14 @@ class FakeLxd:
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+
+            def upgrade(self, frames):
+                """A websocket that carries @frames and then ends without a word."""
+                key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+                accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+                self.wfile.write(("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                                  f"Sec-WebSocket-Accept: {accept}\r\n\r\n").encode() + frames)
+                self.close_connection = True
 
             do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
 
@@ -86,7 +100,6 @@ class FakeLxd:
 
 
 def fingerprint_of(pem):
-    import hashlib
     text = pathlib.Path(pem).read_text()
     start = text.index("-----BEGIN CERTIFICATE-----")
     end = text.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
