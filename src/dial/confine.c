@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stddef.h>
@@ -18,14 +19,19 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "base/fd.h"
 #include "base/macros.h"
+#include "base/wire_dial.h"
 #include "dial/dial.h"
 
 #define OWN_USER 4 /* behind those of enum confine_program (tls/confine.h) */
 
 static int empty_root = -EBADF; /* an empty file system that is mounted nowhere; only root can make one */
+
+static int helper_sock = -EBADF;
+static pid_t helper;
 
 static int caps_set(uint32_t low, struct error *err)
 {
@@ -54,7 +60,44 @@ static int make_empty_root(struct error *err)
 	return 0;
 }
 
-/* Root becomes a user of its own; the right to change the root directory is kept for later, out of effect. */
+/*
+ * Changing the root directory needs a right. It is with a process of its own, which shares the root directory with this
+ * one and waits; so that the resolver, which reads what name servers send, runs without it.
+ */
+static void chroot_when_told(int sock)
+{
+	char byte = 0;
+
+	close(WIRE_DIAL_CONTROL_FD);
+	close(WIRE_DIAL_STREAM_FD);
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || recv(sock, &byte, 1, 0) != 1)
+		_exit(0);
+	if (fchdir(empty_root) < 0 || chroot(".") < 0)
+		byte = (char)errno;
+	else
+		byte = 0;
+	_exit(send(sock, &byte, 1, MSG_NOSIGNAL) != 1);
+}
+
+static int helper_start(struct error *err)
+{
+	struct clone_args args = {.flags = CLONE_FS, .exit_signal = SIGCHLD};
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_errno(err, errno, "Create socket pair");
+	helper = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (helper == 0) {
+		close(pair[0]);
+		chroot_when_told(pair[1]);
+	}
+	helper_sock = pair[0];
+	close(pair[1]);
+	empty_root = fd_close(empty_root);
+	return helper < 0 ? error_errno(err, errno, "Start a process") : 0;
+}
+
+/* Root becomes a user of its own, without rights. */
 static int drop_root(struct error *err)
 {
 	const uid_t id = LXD_HELPER_UID_BASE + OWN_USER;
@@ -68,7 +111,10 @@ static int drop_root(struct error *err)
 	if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 ||
 	    setresuid(id, id, id) < 0)
 		return error_errno(err, errno, "Become user %u", (unsigned)id);
-	return caps_set(1u << CAP_SYS_CHROOT, err);
+	r = caps_set(1u << CAP_SYS_CHROOT, err);
+	if (r == 0)
+		r = helper_start(err);
+	return r < 0 ? r : caps_set(0, err);
 }
 
 int confine_early(struct error *err)
@@ -250,17 +296,22 @@ static int filter_load(struct error *err)
 
 static int enter_empty_root(struct error *err)
 {
-	int r;
+	char byte = 0;
+	ssize_t n;
 
-	if (empty_root < 0)
+	if (helper_sock < 0)
 		return 0;
-	r = caps_set(1u << CAP_SYS_CHROOT, err);
-	if (r < 0)
-		return r;
-	if (fchdir(empty_root) < 0 || chroot(".") < 0)
+	if (send(helper_sock, &byte, 1, MSG_NOSIGNAL) != 1)
 		return error_errno(err, errno, "Enter the empty root");
-	empty_root = fd_close(empty_root);
-	return caps_set(0, err);
+	do
+		n = recv(helper_sock, &byte, 1, 0);
+	while (n < 0 && errno == EINTR);
+	helper_sock = fd_close(helper_sock);
+	while (waitpid(helper, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (n != 1 || byte != 0)
+		return error_errno(err, n == 1 ? byte : EPIPE, "Enter the empty root");
+	return 0;
 }
 
 int confine_late(struct error *err)

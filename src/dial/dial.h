@@ -92,7 +92,7 @@ void roots_load_system(struct roots *r);
 
 /* --- rights --- */
 
-/* Before anything is looked up: give up everything root has (when root) but the right to change the root later. */
+/* Before anything is looked up: give up everything root has (when root). A process that can change the root waits. */
 int confine_early(struct error *err);
 /* When the connection stands: no files, no processes, no sockets but the open ones. */
 int confine_late(struct error *err);

@@ -215,6 +215,14 @@ static int handshake(struct tls *t, struct error *err)
 	return link_flush(t->link) < 0 ? socket_error(t->link, err) : 0;
 }
 
+/* The key was needed once: certificates are not asked for later, for new keys nor in TLS 1.3's own way. */
+static void forget_client(struct tls *t)
+{
+	gnutls_credentials_clear(t->session);
+	gnutls_certificate_free_credentials(t->credentials);
+	t->credentials = NULL;
+}
+
 int tls_connect(struct link *l, const struct dial_request *req, const struct roots *system, struct dial_reply *reply,
 		struct tls **ret, struct error *err)
 {
@@ -230,6 +238,7 @@ int tls_connect(struct link *l, const struct dial_request *req, const struct roo
 		r = handshake(t, err);
 	if (r < 0)
 		return r;
+	forget_client(t);
 	reply->version = gnutls_protocol_get_name(gnutls_protocol_get_version(t->session));
 	reply->cipher = gnutls_cipher_get_name(gnutls_cipher_get(t->session));
 	l->deadline_ms = 0;

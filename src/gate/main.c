@@ -19,7 +19,8 @@
 #include "gate/gate.h"
 
 #define LISTENERS_MAX 64u
-#define FDS_KEPT 64u /* files of the gate itself: epolls, listeners, signer sockets ... */
+#define ANSWER_MS 10000 /* lxd has for taking an answer when it is behind */
+#define FDS_KEPT 64u    /* files of the gate itself: epolls, listeners, signer sockets ... */
 
 static int refuse(struct error *err, const char *what)
 {
@@ -42,6 +43,23 @@ static void use_settings(struct worker *w, void *arg)
 			conn_judge_again(w->slots[i]);
 }
 
+/* CONNECTION messages may have filled the socket: wait for lxd, but not for ever. */
+static int send_patiently(const struct strbuf *b)
+{
+	const int64_t end = time_monotonic_ms() + ANSWER_MS;
+
+	for (;;) {
+		struct pollfd p = {.fd = WIRE_GATE_CONTROL_FD, .events = POLLOUT};
+		int r = wire_send(WIRE_GATE_CONTROL_FD, b, NULL, 0);
+		int64_t left = end - time_monotonic_ms();
+
+		if (r != -EAGAIN || left <= 0)
+			return r;
+		if (poll(&p, 1, (int)left) < 0 && errno != EINTR)
+			return -errno;
+	}
+}
+
 static int answer_config(const struct error *err, const struct settings *s)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
@@ -50,7 +68,7 @@ static int answer_config(const struct error *err, const struct settings *s)
 	wire_put_u32(&b, WIRE_GATE_CONFIGURED);
 	wire_put_u32(&b, (uint32_t)err->status);
 	wire_put_str(&b, err->status ? error_msg(err) : warning);
-	return wire_send(WIRE_GATE_CONTROL_FD, &b, NULL, 0);
+	return send_patiently(&b);
 }
 
 static int config(struct gate *g, struct wire_message *m, struct error *err)

@@ -19,6 +19,7 @@ from helpers.tls import Certificate, openssl
 
 pytestmark = pytest.mark.ours
 DRIVER = BIN / "dial-driver"
+OWN_ID = 92804  # helper_uid_base of meson_options.txt, and 4
 SYSTEM, CA, PIN, FETCH = 1, 2, 4, 8
 
 
@@ -462,6 +463,36 @@ def test_rights(made, user):
         stop.set()
         process.kill()
         process.communicate()
+
+
+def dials():
+    return [p for p, name in processes().items() if name == "lxd-dial"]
+
+
+def test_no_rights_while_it_connects():
+    """Names are resolved and the connection is made without any right; a process of its own waits for the change of the root."""
+    with socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):  # nobody accepts: further connections are not answered
+            s = stack.enter_context(socket.socket())
+            s.setblocking(False)
+            s.connect_ex(full.getsockname())
+        time.sleep(0.2)
+        process = subprocess.Popen([DRIVER, f"https://127.0.0.1:{full.getsockname()[1]}", "--fetch"], stdin=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE)
+        eventually(lambda: len(dials()) == 2, what="lxd-dial connects")
+        time.sleep(0.1)
+        found = sorted(dials(), key=lambda p: status_of(p)["PPid"].strip() in map(str, dials()))
+        rights = [int(status_of(p)["CapPrm"], 16) for p in found]
+        assert rights == [0, 1 << 18], rights  # CAP_SYS_CHROOT
+        for p in found:
+            assert int(status_of(p)["CapBnd"], 16) == 0 and status_of(p)["Uid"].split() == [str(OWN_ID)] * 4
+        # who has the right has no connection
+        assert sum(os.readlink(f"/proc/{found[1]}/fd/{n}").startswith("socket:") for n in os.listdir(f"/proc/{found[1]}/fd")) == 1
+        process.kill()
+        process.communicate()
+        eventually(lambda: not dials(), what="lxd-dial has ended")
 
 
 def test_ordinary_user(made):

@@ -1019,6 +1019,28 @@ def test_malformed_orders_end_the_gate(server):
         gate.close()
 
 
+def test_lxd_is_behind_with_reading(gate, server):
+    """Announced connections fill the control socket: the answer to a new configuration waits, the gate goes on."""
+    send = gate.send
+
+    def send_and_wait(*args):
+        send(*args)
+        time.sleep(0.7)
+
+    with gate.lock:  # our reader takes one message more, and stops
+        socks = [connect(gate.port) for _ in range(40)]
+        for s in socks:
+            s.sendall(REQUEST)
+        time.sleep(0.3)
+        gate.send = send_and_wait
+        assert gate.config(server) == (0, None)
+    for s in socks:
+        assert s.recv(100).startswith(b"HTTP/1.1 200")
+        s.close()
+    gate.send = send
+    assert ask(gate.port)
+
+
 def test_gate_ends_with_its_control_socket(server):
     gate = Gate(server)
     port = gate.listen()
