@@ -187,10 +187,7 @@ static int hint_network(struct api *a, const char *name, struct error *err)
 	if (json_kind(json_get(reply.metadata, "expanded_devices")) == JSON_OBJECT)
 		json_each(json_get(reply.metadata, "expanded_devices"), is_nic, &has_nic);
 	if (!has_nic)
-		fputs("\nThe instance you are starting doesn't have any network attached to it.\n"
-		      "  To create a new network, use: lxc network create\n"
-		      "  To attach a network to an instance, use: lxc network attach\n\n",
-		      stderr);
+		fputs("\nThe instance you are starting doesn't have any network attached to it.\n\n", stderr);
 	return 0;
 }
 
