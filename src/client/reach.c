@@ -30,6 +30,14 @@ static int read_optional(const char *path, char **ret, struct error *err)
 	return 1;
 }
 
+static bool holds_certificate(const char *pem)
+{
+	auto_strbuf struct strbuf der = STRBUF_INIT;
+	auto_cert_summary struct cert_summary s = CERT_SUMMARY_INIT;
+
+	return cert_pem_to_der(pem, strlen(pem), &der) >= 0 && cert_summary(der.data, der.len, &s) >= 0;
+}
+
 static int read_key_pair(const struct cli_config *config, struct dial_target *t, struct error *err)
 {
 	auto_free char *crt = cli_config_file(config, "client.crt");
@@ -39,7 +47,11 @@ static int read_key_pair(const struct cli_config *config, struct dial_target *t,
 	r = read_optional(crt, &t->client_cert, err);
 	if (r <= 0)
 		return r;
+	if (!holds_certificate(t->client_cert))
+		return error_set(err, 400, "%s holds no certificate", crt);
 	r = read_optional(key, &t->client_key, err);
+	if (r > 0 && !strstr(t->client_key, "PRIVATE KEY-----"))
+		return error_set(err, 400, "%s holds no private key", key);
 	if (r == 0)
 		return error_set(err, 400, "%s has no key: %s is missing", crt, key);
 	if (r > 0 && strstr(t->client_key, "ENCRYPTED"))
@@ -176,6 +188,14 @@ static bool is_network(const struct cli_connection *connection)
 	return http_client_is_remote(connection->api->http);
 }
 
+static void explain_key_pair(const struct cli *c)
+{
+	auto_free char *crt = cli_config_file(c->config, "client.crt");
+	auto_free char *key = cli_config_file(c->config, "client.key");
+
+	cli_complain("The key pair of this client is %s and %s\n", crt, key);
+}
+
 /* Whether the server knows this client at all decides what helps; when it does not say, nothing is said. */
 static void explain_refusal(const struct cli_connection *at)
 {
@@ -205,6 +225,8 @@ void remote_explain(const struct cli *c, const struct error *err)
 
 		bool public = strmap_get_bool(mapmap_get(&c->config->remotes, at->remote), "public", false);
 
+		if (is_network(at) && strstr(error_msg(err), "Load the client certificate"))
+			explain_key_pair(c);
 		if (!peer)
 			continue;
 		if (peer->leaf_pem && !peer->accepted_by)

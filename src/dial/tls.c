@@ -1,6 +1,7 @@
 /* The handshake and what follows, around GnuTLS. Who is believed is judged in verify.c. */
 #include "dial/tls_internal.h"
 
+#include <gnutls/x509.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,6 +57,27 @@ static gnutls_datum_t datum(const char *text)
 	return (gnutls_datum_t){.data = (unsigned char *)(uintptr_t)text, .size = (unsigned)strlen(text)};
 }
 
+/* By their public parts; a key that does not tell its public part is left to the handshake. */
+static bool differ(gnutls_certificate_credentials_t credentials)
+{
+	unsigned char ids[2][32];
+	gnutls_x509_privkey_t key = NULL;
+	gnutls_x509_crt_t *chain = NULL;
+	unsigned n = 0;
+	size_t lens[] = {sizeof(ids[0]), sizeof(ids[1])};
+	bool known = false;
+
+	if (gnutls_certificate_get_x509_key(credentials, 0, &key) >= 0 &&
+	    gnutls_certificate_get_x509_crt(credentials, 0, &chain, &n) >= 0 && n > 0)
+		known = gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, ids[0], &lens[0]) >= 0 &&
+			gnutls_x509_crt_get_key_id(chain[0], GNUTLS_KEYID_USE_SHA256, ids[1], &lens[1]) >= 0;
+	for (unsigned k = 0; k < n; k++)
+		gnutls_x509_crt_deinit(chain[k]);
+	gnutls_free(chain);
+	gnutls_x509_privkey_deinit(key);
+	return known && (lens[0] != lens[1] || memcmp(ids[0], ids[1], lens[0]) != 0);
+}
+
 static int load_client(struct tls *t, const struct dial_request *req, struct error *err)
 {
 	gnutls_datum_t cert, key;
@@ -65,10 +87,13 @@ static int load_client(struct tls *t, const struct dial_request *req, struct err
 		return 0;
 	cert = datum(req->client_cert);
 	key = datum(req->client_key);
-	/* that they belong together shows in the handshake; a signature made to find out takes longer than that */
+	/* that they belong together is seen without a signature, which takes longer */
 	gnutls_certificate_set_flags(t->credentials, GNUTLS_CERTIFICATE_SKIP_KEY_CERT_MATCH);
 	r = gnutls_certificate_set_x509_key_mem2(t->credentials, &cert, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
-	return r < 0 ? tls_error(r, "Load the client certificate", err) : 0;
+	if (r < 0)
+		return tls_error(r, "Load the client certificate", err);
+	return differ(t->credentials) ? tls_error(GNUTLS_E_CERTIFICATE_KEY_MISMATCH, "Load the client certificate", err)
+				      : 0;
 }
 
 static int setup(struct tls *t, const struct dial_request *req, struct error *err)

@@ -11,6 +11,7 @@ import pytest
 from helpers import streams
 from helpers.client import OURS, ClientProgram
 from helpers.fakelxd import SERVER, FakeLxd, error, sync
+from helpers.tls import make_certificate
 
 FINGERPRINT = "0123456789abcdef" * 4
 
@@ -272,3 +273,25 @@ def test_projects_without_restriction(lxc, fake, tmp_path):
     assert lxc("config", "trust", "add", "f:", crt, "--projects", "a,b")[1] == warning
     for more in ((), ("--restricted",), ("--restricted", "--projects", "a")):
         assert lxc("config", "trust", "add", "f:", crt, *more)[1] == ""
+
+
+# The client's own key pair
+
+
+def test_damaged_key_pair(lxc, fake, tmp_path):
+    one = fake()
+    crt, key = lxc.dir / "client.crt", lxc.dir / "client.key"
+    good = crt.read_text(), key.read_text()
+    other = make_certificate(tmp_path / "other", "other")
+    begin, end = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"
+    for bad_crt in ("", "junk", begin + "AAAA\n" + end, begin + "!!!\n" + end, good[1]):
+        crt.write_text(bad_crt)
+        assert f"{crt} holds no certificate" in lxc.error("list", "f:"), bad_crt
+    crt.write_text(good[0])
+    for bad_key in ("", "junk", good[0]):
+        key.write_text(bad_key)
+        assert f"{key} holds no private key" in lxc.error("list", "f:"), bad_key
+    key.write_text(pathlib.Path(other.key).read_text())
+    err = lxc.error("list", "f:")
+    assert "do not match" in err and str(crt) in err and str(key) in err
+    assert one.asked() == []
