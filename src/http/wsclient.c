@@ -18,6 +18,8 @@
 
 #define MESSAGE_MAX (64u * 1024 * 1024)
 #define KEY_BYTES 16
+#define QUEUED_MAX 1024    /* frames that wait for the peer: answers to its pings too */
+#define FRAGMENTS_MAX 1024 /* of one message: each costs more memory than its bytes */
 
 struct wsclient {
 	int fd;
@@ -27,10 +29,17 @@ struct wsclient {
 	struct strbuf extra; /* arrived behind the answer's head, not yet seen by wslay */
 	size_t extra_used;
 	bool eof;
+	unsigned fragments;       /* of the message that is arriving */
 	size_t limit, budget;     /* bytes one turn may read, and of these still to go */
 	void (*close_fn)(void *); /* of adopted sockets; NULL: close the fd */
 	void *close_arg;
 };
+
+/* Who does not take the answers to its pings may not send more of them. */
+static bool may_read(const struct wsclient *ws)
+{
+	return wslay_event_get_queued_msg_count(ws->ctx) < QUEUED_MAX;
+}
 
 static ssize_t recv_cb(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, int flags UNUSED, void *user)
 {
@@ -38,7 +47,7 @@ static ssize_t recv_cb(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
 	size_t left = ws->extra.len - ws->extra_used;
 	ssize_t n;
 
-	if (!ws->budget) {
+	if (!ws->budget || !may_read(ws)) {
 		wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
 		return -1;
 	}
@@ -89,6 +98,19 @@ static void message_cb(wslay_event_context_ptr ctx UNUSED, const struct wslay_ev
 
 	if (msg->opcode == WSLAY_TEXT_FRAME || msg->opcode == WSLAY_BINARY_FRAME)
 		ws->fn(ws, msg->opcode == WSLAY_TEXT_FRAME, msg->msg, msg->msg_length, ws->arg);
+}
+
+static void frame_cb(wslay_event_context_ptr ctx, const struct wslay_event_on_frame_recv_start_arg *frame, void *user)
+{
+	struct wsclient *ws = user;
+
+	if (wslay_is_ctrl_frame(frame->opcode))
+		return;
+	ws->fragments = frame->opcode == WSLAY_CONTINUATION_FRAME ? ws->fragments + 1 : 0;
+	if (ws->fragments > FRAGMENTS_MAX) {
+		ws->eof = true;
+		wslay_event_shutdown_read(ctx);
+	}
 }
 
 static void accept_for_key(const char *key, char out[BASE64_ENCODE_RAW_LENGTH(SHA1_DIGEST_SIZE) + 1])
@@ -157,6 +179,7 @@ static const struct wslay_event_callbacks callbacks = {
 	.recv_callback = recv_cb,
 	.send_callback = send_cb,
 	.genmask_callback = mask_cb,
+	.on_frame_recv_start_callback = frame_cb,
 	.on_msg_recv_callback = message_cb,
 };
 
@@ -240,7 +263,9 @@ int wsclient_fd(const struct wsclient *ws)
 
 short wsclient_events(const struct wsclient *ws)
 {
-	return (short)((wslay_event_want_read(ws->ctx) ? POLLIN : 0) | (wslay_event_want_write(ws->ctx) ? POLLOUT : 0));
+	bool in = wslay_event_want_read(ws->ctx) && may_read(ws);
+
+	return (short)((in ? POLLIN : 0) | (wslay_event_want_write(ws->ctx) ? POLLOUT : 0));
 }
 
 bool wsclient_is_open(const struct wsclient *ws)
@@ -253,7 +278,9 @@ void wsclient_process(struct wsclient *ws, short revents)
 	if (ws->fd < 0)
 		return;
 	ws->budget = ws->limit;
-	if ((revents & (POLLIN | POLLHUP | POLLERR)) && wslay_event_recv(ws->ctx) != 0) {
+	/* what came with the handshake wakes nobody */
+	if (((revents & (POLLIN | POLLHUP | POLLERR)) || (ws->extra.len > ws->extra_used && may_read(ws))) &&
+	    wslay_event_recv(ws->ctx) != 0) {
 		shut(ws);
 		return;
 	}
