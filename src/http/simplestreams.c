@@ -11,7 +11,8 @@
 #include "base/strbuf.h"
 #include "base/timeutil.h"
 
-#define PATH_LEN_MAX 1024
+#define ALIASES_TEXT_MAX (16u * 1024)
+#define ENTRY_BYTES 64 /* what a string takes beside its own bytes */
 
 static void file_done(struct streams_file *f)
 {
@@ -71,7 +72,7 @@ static bool is_hash(const char *s)
 /* A relative path without "." or ".." parts, query, control characters or backslashes. */
 static bool is_path(const char *s)
 {
-	if (str_is_empty(s) || *s == '/' || strlen(s) > PATH_LEN_MAX || strstr(s, "://"))
+	if (str_is_empty(s) || *s == '/' || strlen(s) > STREAMS_STRING_MAX || strstr(s, "://"))
 		return false;
 	for (const char *p = s; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f || strchr("?#\\%", *p))
@@ -112,8 +113,14 @@ static int index_entry(const char *key UNUSED, const struct json *entry, void *a
 {
 	const char *type = json_get_str(entry, "datatype"), *path = json_get_str(entry, "path");
 
-	if (type && streq(type, "image-downloads") && is_path(path) && json_len(json_get(entry, "products")) > 0)
-		strv_add(arg, path);
+	struct strv *paths = arg;
+
+	if (!type || !streq(type, "image-downloads") || !is_path(path) || !json_len(json_get(entry, "products")))
+		return 0;
+	if (paths->len >= STREAMS_FILES_MAX)
+		return -E2BIG;
+	if (!strv_contains(paths, path))
+		strv_add(paths, path);
 	return 0;
 }
 
@@ -128,7 +135,9 @@ int streams_parse_index(const char *text, size_t len, struct strv *ret_paths, st
 	entries = json_get(root, "index");
 	if (json_kind(entries) != JSON_OBJECT)
 		return error_set(err, 400, "Image server's index: \"index\" is missing");
-	return json_each(entries, index_entry, ret_paths);
+	if (json_each(entries, index_entry, ret_paths) < 0)
+		return error_set(err, 400, "Image server's index: more than %u product files", STREAMS_FILES_MAX);
+	return 0;
 }
 
 /* --- products --- */
@@ -173,15 +182,18 @@ static bool read_file(const struct json *item, struct streams_file *ret)
 
 static void set_property(struct streams_image *img, const char *key, const char *value)
 {
-	if (!str_is_empty(value))
+	if (!str_is_empty(value) && strlen(key) <= STREAMS_STRING_MAX && strlen(value) <= STREAMS_STRING_MAX)
 		strmap_set(&img->properties, key, value);
 }
 
 static int add_requirement(const char *key, const struct json *value, void *arg)
 {
 	struct streams_image *img = arg;
-	auto_free char *name = xasprintf("requirements.%s", key);
+	auto_free char *name = NULL;
 
+	if (strlen(key) > STREAMS_STRING_MAX || img->properties.len >= STREAMS_NAMES_MAX)
+		return 0;
+	name = xasprintf("requirements.%s", key);
 	set_property(img, name, json_str(value));
 	return 0;
 }
@@ -200,12 +212,12 @@ static void set_properties(const struct reader *rd, const char *kind, struct str
 	set_property(img, "label", rd->label);
 	set_property(img, "serial", rd->version);
 	set_property(img, "type", kind);
-	strbuf_appendf(&text, "%s %s %s", os ? os : "", title ? title : "",
+	strbuf_appendf(&text, "%.256s %.256s %.256s", os ? os : "", title ? title : "",
 		       strmap_get_or(&img->properties, "architecture", ""));
 	if (!str_is_empty(rd->label))
-		strbuf_appendf(&text, " (%s)", rd->label);
-	strbuf_appendf(&text, " (%s)", rd->version);
-	strmap_set(&img->properties, "description", text.data);
+		strbuf_appendf(&text, " (%.64s)", rd->label);
+	strbuf_appendf(&text, " (%.64s)", rd->version);
+	set_property(img, "description", text.data);
 	json_each(json_get(rd->product, "lxd_requirements"), add_requirement, img);
 }
 
@@ -227,13 +239,27 @@ static void set_aliases(const struct json *product, struct streams_image *img)
 	auto_strv struct strv names = STRV_INIT;
 	const char *text = json_get_str(product, "aliases");
 
-	strv_split(&names, text ? text : "", ',');
-	for (size_t i = 0; i < names.len; i++) {
+	if (!text || strlen(text) > ALIASES_TEXT_MAX)
+		return;
+	strv_split(&names, text, ',');
+	for (size_t i = 0; i < names.len && img->aliases.len < STREAMS_NAMES_MAX; i++) {
 		const char *name = str_strip(names.items[i]);
 
-		if (*name && !strv_contains(&img->aliases, name))
+		if (*name && strlen(name) <= STREAMS_STRING_MAX && !strv_contains(&img->aliases, name))
 			strv_add(&img->aliases, name);
 	}
+}
+
+/* About the memory that an image takes. */
+static size_t image_bytes(const struct streams_image *img)
+{
+	size_t n = sizeof(*img) + strlen(img->meta.path) + (img->root.path ? strlen(img->root.path) : 0);
+
+	for (size_t i = 0; i < img->properties.len; i++)
+		n += strlen(img->properties.items[i].key) + strlen(img->properties.items[i].value) + ENTRY_BYTES;
+	for (size_t i = 0; i < img->aliases.len; i++)
+		n += strlen(img->aliases.items[i]) + ENTRY_BYTES;
+	return n;
 }
 
 static int add_image(struct reader *rd, const char *fingerprint, const struct json *root, const char *kind,
@@ -262,7 +288,8 @@ static int add_image(struct reader *rd, const char *fingerprint, const struct js
 	if ((l->len & (l->len - 1)) == 0)
 		l->items = xreallocarray(l->items, l->len ? 2 * l->len : 1, sizeof(struct streams_image *));
 	l->items[l->len++] = img;
-	return 0;
+	l->bytes += image_bytes(img);
+	return l->bytes > STREAMS_LIST_BYTES ? -E2BIG : 0;
 }
 
 /* One root file beside the metadata file. */
@@ -362,7 +389,8 @@ int streams_parse_products(const char *text, size_t len, struct streams_list *re
 	if (json_kind(products) != JSON_OBJECT)
 		return error_set(err, 400, "Image server's products: \"products\" is missing");
 	if (json_each(products, product_entry, &rd) < 0)
-		return error_set(err, 400, "The image server lists more than %u images", STREAMS_IMAGES_MAX);
+		return error_set(err, 400, "The image server's list is too long: more than %u images or %u MiB",
+				 STREAMS_IMAGES_MAX, STREAMS_LIST_BYTES >> 20);
 	if (ret->len)
 		qsort(ret->items, ret->len, sizeof(ret->items[0]), compare);
 	return 0;

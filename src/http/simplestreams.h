@@ -15,8 +15,12 @@
 
 #define STREAMS_INDEX "streams/v1/index.json"
 #define STREAMS_INDEX_MAX (4u * 1024 * 1024)     /* bytes of an index worth reading */
-#define STREAMS_PRODUCTS_MAX (64u * 1024 * 1024) /* and of a product file */
-#define STREAMS_IMAGES_MAX 100000u
+#define STREAMS_PRODUCTS_MAX (16u * 1024 * 1024) /* and of a product file */
+#define STREAMS_FILES_MAX 16u                    /* product files of an index */
+#define STREAMS_IMAGES_MAX 20000u
+#define STREAMS_STRING_MAX 1024u               /* longer ones make an item, property or alias not exist */
+#define STREAMS_NAMES_MAX 64u                  /* aliases of a product, and requirements */
+#define STREAMS_LIST_BYTES (64u * 1024 * 1024) /* memory of a whole list: what a product says is in each image */
 
 /* One file of an image, relative to the server's address. */
 struct streams_file {
@@ -41,6 +45,7 @@ struct streams_image {
 struct streams_list {
 	struct streams_image **items; /* newest first, squashfs before tar */
 	size_t len;
+	size_t bytes; /* about what it takes */
 };
 
 #define STREAMS_LIST_INIT ((struct streams_list){0})

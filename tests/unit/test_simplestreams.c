@@ -160,6 +160,65 @@ static void what_is_no_list_is_an_error(void **state)
 	}
 }
 
+/* A product with @versions versions, and @os and @aliases that each of its images would hold. */
+static char *product(const char *os, const char *aliases, unsigned versions)
+{
+	static const char hash[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	strbuf_appendf(&b, "{\"products\":{\"p\":{\"arch\":\"amd64\",\"os\":\"%s\",\"aliases\":\"%s\",\"versions\":{",
+		       os, aliases);
+	for (unsigned i = 0; i < versions; i++)
+		strbuf_appendf(
+			&b,
+			"%s\"20240101_%u\":{\"items\":{\"a\":{\"ftype\":\"lxd_combined.tar.gz\",\"path\":\"x/y\","
+			"\"size\":1,\"sha256\":\"%s\"}}}",
+			i ? "," : "", i, hash);
+	strbuf_append(&b, "}}}}");
+	return strbuf_take(&b);
+}
+
+static char *repeat(const char *text, size_t n)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	while (n--)
+		strbuf_append(&b, text);
+	return strbuf_take(&b);
+}
+
+static void small_files_stay_small(void **state)
+{
+	auto_free char *kilo = repeat("a", 1000), *mega = repeat("a", 1 << 20), *names = repeat("n,", 40);
+	auto_strbuf struct strbuf many = STRBUF_INIT;
+	auto_free char *fine = product(kilo, names, 10), *longer = product(mega, mega, 100);
+	auto_free char *more = product("a", "a", STREAMS_IMAGES_MAX + 1);
+	auto_streams_list struct streams_list a = STREAMS_LIST_INIT, b = STREAMS_LIST_INIT, c = STREAMS_LIST_INIT,
+					      d = STREAMS_LIST_INIT;
+	auto_error struct error e1 = ERROR_INIT, e2 = ERROR_INIT;
+	auto_free char *large = NULL;
+
+	(void)state;
+	load(fine, &a);
+	assert_int_equal(a.len, 10);
+	assert_string_equal(strmap_get(&a.items[0]->properties, "os"), kilo);
+	/* strings that are too long are left out, not copied a hundred times */
+	load(longer, &b);
+	assert_int_equal(b.len, 100);
+	assert_null(strmap_get(&b.items[0]->properties, "os"));
+	assert_int_equal(b.items[0]->aliases.len, 0);
+	assert_true(b.bytes < 1 << 20);
+	assert_true(streams_parse_products(more, strlen(more), &c, &e1) < 0);
+	assert_non_null(strstr(error_msg(&e1), "list is too long"));
+	/* 64 names of 150 bytes in each: 20000 of them are too many bytes */
+	for (unsigned i = 0; i < 90; i++)
+		strbuf_appendf(&many, "%s%0150u", i ? "," : "", i);
+	large = product(kilo, many.data, STREAMS_IMAGES_MAX);
+	assert_true(streams_parse_products(large, strlen(large), &d, &e2) < 0);
+	assert_int_equal(d.items[0]->aliases.len, STREAMS_NAMES_MAX);
+	assert_true(d.len < STREAMS_IMAGES_MAX);
+}
+
 static void urls_are_escaped(void **state)
 {
 	auto_free char *a = streams_url_path("/base/", "a b/20240101_07:42/ü.tar");
@@ -180,6 +239,7 @@ int main(void)
 		cmocka_unit_test(paths_stay_below_the_server),
 		cmocka_unit_test(damaged_items_are_left_out),
 		cmocka_unit_test(what_is_no_list_is_an_error),
+		cmocka_unit_test(small_files_stay_small),
 		cmocka_unit_test(urls_are_escaped),
 	};
 
