@@ -13,6 +13,8 @@
 #include "base/timeutil.h"
 
 #define READ_SIZE (64 * 1024)
+#define INTERIM_MAX 8        /* answers 1xx before the real one */
+#define HEAD_MS (120 * 1000) /* for a whole head, once its first byte is here: with http_client_set_patience() */
 
 struct http_client {
 	char *path;                /* of the UNIX socket; NULL: by the target */
@@ -146,13 +148,21 @@ void http_client_set_patience(struct http_client *c, unsigned tick_ms, unsigned 
 	c->stall_ms = stall_ms;
 }
 
+static int ask(const struct http_client_request *req, struct error *err)
+{
+	if (!req->interrupted || req->interrupted(req->interrupted_arg) >= 0)
+		return 0;
+	error_errno(err, EINTR, "Wait for the answer");
+	return -EINTR;
+}
+
 /* The socket's time limit was met: @since is when bytes moved last. */
 static int tick(const struct http_client *c, const struct http_client_request *req, int64_t since, struct error *err)
 {
-	if (req->interrupted && req->interrupted(req->interrupted_arg) < 0) {
-		error_errno(err, EINTR, "Wait for the answer");
-		return -EINTR;
-	}
+	int r = ask(req, err);
+
+	if (r < 0)
+		return r;
 	if (time_monotonic_ms() - since < (int64_t)c->stall_ms)
 		return 0;
 	return error_set(err, 504, "%s does not answer: nothing came for %u seconds", http_client_where(c),
@@ -205,7 +215,9 @@ static int send_file(struct http_client *c, const struct http_client_request *re
 			return error_errno(err, errno, "Read the file to upload");
 		if (n == 0)
 			return error_set(err, 500, "The file to upload became shorter while it was read");
-		r = send_all(c, req, buf, (size_t)n, 0, err);
+		r = c->tick_ms ? ask(req, err) : 0;
+		if (r == 0)
+			r = send_all(c, req, buf, (size_t)n, 0, err);
 		if (r < 0)
 			return r;
 		len -= (uint64_t)n;
@@ -287,6 +299,9 @@ static ssize_t fill(struct http_client *c, const struct http_client_request *req
 	}
 	if (c->end == sizeof(c->buf))
 		return error_set(err, 500, "Malformed HTTP response: head is too long");
+	/* a server that always has a little more must not keep us from asking */
+	if (c->tick_ms && ask(req, err) < 0)
+		return -EINTR;
 	for (;;) {
 		n = read(c->fd, c->buf + c->end, sizeof(c->buf) - c->end);
 		if (n >= 0)
@@ -300,10 +315,8 @@ static ssize_t fill(struct http_client *c, const struct http_client_request *req
 		}
 		if (errno != EINTR)
 			return error_errno(err, errno, "Read from %s", http_client_where(c));
-		if (req->interrupted && req->interrupted(req->interrupted_arg) < 0) {
-			error_errno(err, EINTR, "Wait for the answer");
+		if (ask(req, err) < 0)
 			return -EINTR;
-		}
 	}
 	c->end += (size_t)n;
 	return n;
@@ -312,6 +325,8 @@ static ssize_t fill(struct http_client *c, const struct http_client_request *req
 static int read_head(struct http_client *c, const struct http_client_request *req, struct http_head *head,
 		     struct error *err)
 {
+	int64_t begun = 0;
+	unsigned interim = 0;
 	size_t len;
 	ssize_t n;
 	int r;
@@ -326,8 +341,15 @@ static int read_head(struct http_client *c, const struct http_client_request *re
 			if (head->status >= 200 || head->status == 101)
 				return 0;
 			http_head_done(head); /* 1xx: the real one follows */
+			if (++interim > INTERIM_MAX)
+				return error_set(err, 502, "%s: more than %d interim answers", http_client_where(c),
+						 INTERIM_MAX);
 			continue;
 		}
+		if (c->tick_ms && !begun && c->end > c->start)
+			begun = time_monotonic_ms();
+		if (begun && time_monotonic_ms() - begun > HEAD_MS)
+			return error_set(err, 504, "%s does not complete the head of its answer", http_client_where(c));
 		n = fill(c, req, err);
 		if (n < 0)
 			return (int)n;
@@ -454,7 +476,8 @@ static int wrap_connect(const struct http_client *c, const struct http_client_re
 		return -err->errnum;
 	for (char *p = method; *p && p[1]; p++)
 		p[1] = (char)tolower((unsigned char)p[1]);
-	return error_wrap(err, "%s \"https://%s%s\"", method, c->host, req->path);
+	/* a query may hold a secret */
+	return error_wrap(err, "%s \"https://%s%.*s\"", method, c->host, (int)strcspn(req->path, "?"), req->path);
 }
 
 /* Send and read the head. A kept connection that the server has closed meanwhile is made anew, once. */
