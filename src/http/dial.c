@@ -67,7 +67,8 @@ char *dial_target_authority(const struct dial_target *t)
 
 static int bad_url(const char *url, const char *why, struct error *err)
 {
-	return error_set(err, 400, "Invalid URL \"%s\": %s", url, why);
+	/* a query may hold a secret */
+	return error_set(err, 400, "Invalid URL \"%.*s\": %s", (int)strcspn(url, "?"), url, why);
 }
 
 static bool is_host(const char *host)

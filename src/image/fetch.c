@@ -17,6 +17,10 @@
 #define STALL_MS 60000
 #define PROGRESS_MS 250
 
+/* An address as messages may show it: a query may hold a secret. */
+#define SHOWN "%.*s"
+#define SHOW(url) (int)strcspn(url, "?#"), url
+
 struct fetch {
 	struct fetch_spec spec;
 	char pin[65]; /* "" without */
@@ -128,7 +132,7 @@ static int next_url(struct fetch *f, const char *url, const char *location, char
 	int r;
 
 	if (str_is_empty(location))
-		return error_set(err, 503, "%s: a redirect that leads nowhere", url);
+		return error_set(err, 503, SHOWN ": a redirect that leads nowhere", SHOW(url));
 	if (*location == '/' && location[1] != '/') {
 		size_t origin = 8 + strcspn(url + 8, "/?#"); /* behind "https://" */
 
@@ -136,14 +140,16 @@ static int next_url(struct fetch *f, const char *url, const char *location, char
 	} else if (startswith(location, "https://")) {
 		next = xstrdup(location);
 	} else {
-		return error_set(err, 503, "%s: redirect to \"%s\" refused: only https:// addresses are followed", url,
-				 location);
+		return error_set(err, 503,
+				 SHOWN ": redirect to \"" SHOWN "\" refused: only https:// addresses are followed",
+				 SHOW(url), SHOW(location));
 	}
 	r = dial_target_parse(next, HTTPS_PORT, &t, NULL, err);
 	if (r < 0)
-		return error_wrap(err, "%s: redirect", url);
+		return error_wrap(err, SHOWN ": redirect", SHOW(url));
 	if (*f->pin && (!streq(t.host, f->at.host) || t.port != f->at.port))
-		return error_set(err, 503, "%s: redirect away from a server whose certificate is pinned", url);
+		return error_set(err, 503, SHOWN ": redirect away from a server whose certificate is pinned",
+				 SHOW(url));
 	*ret = TAKE_PTR(next);
 	return 0;
 }
@@ -179,7 +185,7 @@ static int request(struct fetch *f, const char *url, const struct http_client_re
 		if (!is_redirect(resp->head.status))
 			return 0;
 		if (hops == REDIRECTS_MAX)
-			return error_set(err, 503, "%s: more than %d redirects", url, REDIRECTS_MAX);
+			return error_set(err, 503, SHOWN ": more than %d redirects", SHOW(url), REDIRECTS_MAX);
 		r = next_url(f, current, strmap_get(&resp->head.headers, "location"), &next, err);
 		if (r < 0)
 			return r;
@@ -201,7 +207,7 @@ static int bad_status(const char *url, const struct http_client_response *resp, 
 	error_ignore(&e, "no API answer; the status says enough");
 	if (!str_is_empty(text))
 		return error_set(err, resp->head.status == 404 ? 404 : 503, "%s", text);
-	return error_set(err, resp->head.status == 404 ? 404 : 503, "Unable to fetch %s: status %d", url,
+	return error_set(err, resp->head.status == 404 ? 404 : 503, "Unable to fetch " SHOWN ": status %d", SHOW(url),
 			 resp->head.status);
 }
 
