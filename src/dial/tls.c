@@ -10,12 +10,14 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/timeutil.h"
 #include "base/wire_dial.h"
 #include "tls/policy.h"
 
 #define RECORD 16384u            /* bytes of plain text in one TLS record */
 #define PLAIN_SIZE (256u * 1024) /* read from the caller at once */
-#define LINGER_MS 5000           /* for the last bytes to a server when the caller is gone */
+#define RECORDS_MAX 64u          /* taken from the server before the caller gets its turn */
+#define LINGER_MS 3000           /* for the last bytes to a server when the caller is gone */
 #define NOTHINGS_MAX 32u         /* messages in a row that bring nothing: tickets, new keys, warnings */
 
 static ssize_t pull(gnutls_transport_ptr_t ptr, void *buf, size_t len)
@@ -299,6 +301,7 @@ struct relay {
 	bool told_caller;   /* and the caller knows */
 	bool told_server;   /* our half of the TCP connection is closed */
 	bool caller_gone;
+	int64_t gone_ms; /* since when; monotonic */
 	bool broken;
 };
 
@@ -310,7 +313,10 @@ static bool has_room(const struct relay *r)
 /* From the server: decrypt as much as there is room for. */
 static void from_server(struct relay *r)
 {
-	while (!r->server_ended && has_room(r)) {
+	/* nobody waits for it */
+	if (r->caller_gone)
+		return;
+	for (unsigned i = 0; i < RECORDS_MAX && !r->server_ended && has_room(r); i++) {
 		ssize_t n = gnutls_record_recv(r->t->session, r->buf + r->end, PLAIN_SIZE - r->end);
 
 		if (n > 0) {
@@ -331,7 +337,7 @@ static void from_server(struct relay *r)
 		if (n < 0 && n != GNUTLS_E_PREMATURE_TERMINATION)
 			r->broken = true;
 	}
-	/* the room ended first, not the bytes */
+	/* the room or the turn ended first, not the bytes */
 	r->server_more = !r->server_ended;
 }
 
@@ -407,25 +413,50 @@ static bool done(const struct relay *r)
 	return r->told_server && (r->told_caller || r->caller_gone);
 }
 
-/* Wait for whatever can go on. False when there is nothing to wait for any more. */
-static bool wait_relay(struct relay *r)
+/* How long poll() may wait: once the caller has gone, up to one fixed moment, whatever the server does. */
+static int patience(struct relay *r)
 {
-	struct link *l = r->t->link;
-	struct pollfd p[2] = {{.fd = r->plain}, {.fd = l->sock}};
-	int n, timeout = r->caller_gone ? LINGER_MS : -1;
+	int64_t now;
 
-	if (r->server_more && has_room(r))
-		return true;
+	if (r->server_more && has_room(r) && !r->caller_gone)
+		return 0;
+	if (!r->caller_gone)
+		return -1;
+	now = time_monotonic_ms();
+	if (!r->gone_ms)
+		r->gone_ms = now;
+	return (int)MAX_OF(r->gone_ms + LINGER_MS - now, (int64_t)0);
+}
+
+static void what_to_wait_for(const struct relay *r, struct pollfd p[2])
+{
+	const struct link *l = r->t->link;
+
 	if (r->start < r->end)
 		p[0].events |= POLLOUT;
 	if (!r->plain_ended && !link_queued(l))
 		p[0].events |= POLLIN;
 	if (link_queued(l))
 		p[1].events |= POLLOUT;
-	if (!r->server_ended && has_room(r))
+	if (!r->server_ended && has_room(r) && !r->caller_gone)
 		p[1].events |= POLLIN;
+	/* its end is known: poll() would tell it again and again */
+	if (r->caller_gone && !p[0].events)
+		p[0].fd = -1;
 	if (!p[1].events)
 		p[1].fd = -1;
+}
+
+/* Wait for whatever can go on. False when there is nothing to wait for any more. */
+static bool wait_relay(struct relay *r)
+{
+	struct link *l = r->t->link;
+	struct pollfd p[2] = {{.fd = r->plain}, {.fd = l->sock}};
+	int n, timeout = patience(r);
+
+	if (r->caller_gone && timeout == 0)
+		return false;
+	what_to_wait_for(r, p);
 	do
 		n = poll(p, 2, timeout);
 	while (n < 0 && errno == EINTR);
@@ -437,7 +468,7 @@ static bool wait_relay(struct relay *r)
 			return false;
 		r->start = r->end = 0;
 	}
-	return n > 0;
+	return n > 0 || (n == 0 && timeout == 0);
 }
 
 void tls_relay(struct tls *t, int plain)
