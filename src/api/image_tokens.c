@@ -9,10 +9,13 @@
 #include "base/timeutil.h"
 
 #define TOKENS_MAX 1000u
+#define TOKENS_EACH 100u /* of one identity */
 #define LIFETIME_MS (24ll * 60 * 60 * 1000)
 
 struct token {
 	struct token *next;
+	uint64_t serial; /* never the same again */
+	struct identity owner;
 	enum image_token_kind kind;
 	char *project;
 	char *fingerprint;
@@ -26,12 +29,13 @@ struct image_tokens {
 	struct mutex lock;
 	struct token *list GUARDED_BY(lock);
 	size_t n GUARDED_BY(lock);
+	uint64_t last GUARDED_BY(lock); /* serial */
 };
 
 /* What an operation holds of its token. */
 struct handle {
 	struct image_tokens *all;
-	struct token *token; /* only compared: it may have gone */
+	uint64_t serial; /* of the token, which may have gone */
 };
 
 struct image_tokens *image_tokens_new(void)
@@ -69,13 +73,13 @@ void image_tokens_free(struct image_tokens *t) UNSHARED
 	free(t);
 }
 
-/* Take @k out of the list; NULL when somebody else did. */
-static struct token *take_locked(struct image_tokens *t, const struct token *k) REQUIRES(t->lock)
+/* Take the token out of the list; NULL when somebody else did. */
+static struct token *take_locked(struct image_tokens *t, uint64_t serial) REQUIRES(t->lock)
 {
 	for (struct token **at = &t->list; *at; at = &(*at)->next) {
 		struct token *found = *at;
 
-		if (found != k)
+		if (found->serial != serial)
 			continue;
 		*at = found->next;
 		t->n--;
@@ -91,7 +95,7 @@ static int on_withdraw(struct operation *op UNUSED, void *arg, struct error *err
 	struct token *k;
 
 	mutex_lock(&h->all->lock);
-	k = take_locked(h->all, h->token);
+	k = take_locked(h->all, h->serial);
 	mutex_unlock(&h->all->lock);
 	if (k)
 		operation_unref(k->op);
@@ -111,7 +115,7 @@ static void expire(struct image_tokens *t)
 		mutex_lock(&t->lock);
 		for (k = t->list; k && k->ends_ms > now; k = k->next)
 			;
-		k = k ? take_locked(t, k) : NULL;
+		k = k ? take_locked(t, k->serial) : NULL;
 		mutex_unlock(&t->lock);
 		if (!k)
 			return;
@@ -139,6 +143,24 @@ static struct token *token_new(const char *project, enum image_token_kind kind, 
 	return k;
 }
 
+/* Put @k in the list; if there are too many, the number that is allowed, else 0. */
+static unsigned add(struct image_tokens *t, struct token *k)
+{
+	unsigned own = 0, max;
+
+	mutex_lock(&t->lock);
+	for (const struct token *o = t->list; o; o = o->next)
+		own += identity_equal(&o->owner, &k->owner);
+	max = t->n >= TOKENS_MAX ? TOKENS_MAX : own >= TOKENS_EACH ? TOKENS_EACH : 0;
+	if (!max) {
+		k->next = t->list;
+		t->list = k;
+		t->n++;
+	}
+	mutex_unlock(&t->lock);
+	return max;
+}
+
 int image_token_new(struct api_call *c, enum image_token_kind kind, const char *fingerprint, struct image_request *q,
 		    struct operation **ret, struct error *err)
 {
@@ -152,12 +174,15 @@ int image_token_new(struct api_call *c, enum image_token_kind kind, const char *
 	auto_free char *members = NULL;
 	struct handle *h = xnew(struct handle);
 	struct token *k;
-	bool full;
+	unsigned max;
 
 	expire(t);
 	k = token_new(c->project, kind, fingerprint, q);
 	h->all = t;
-	h->token = k;
+	k->owner = c->id;
+	mutex_lock(&t->lock);
+	h->serial = k->serial = ++t->last;
+	mutex_unlock(&t->lock);
 	spec.arg = h;
 	members = xasprintf("\"secret\":\"%s\"", k->secret);
 	*ret = api_operation_new(c, &spec);
@@ -165,20 +190,13 @@ int image_token_new(struct api_call *c, enum image_token_kind kind, const char *
 	operation_set_private(*ret, members);
 	explicit_bzero(members, strlen(members));
 	k->op = operation_ref(*ret);
-	mutex_lock(&t->lock);
-	full = t->n >= TOKENS_MAX;
-	if (!full) {
-		k->next = t->list;
-		t->list = k;
-		t->n++;
-	}
-	mutex_unlock(&t->lock);
-	if (!full)
+	max = add(t, k);
+	if (!max)
 		return 0;
 	token_free(k);
 	operation_unref(*ret);
 	operation_unref(TAKE_PTR(*ret));
-	return error_set(err, 400, "There are %u unused image tokens: cancel some of them", TOKENS_MAX);
+	return error_set(err, 400, "There are %u unused image tokens: cancel some of them", max);
 }
 
 /* Every token is looked at, whatever comes of it, so that time tells nothing. */
@@ -222,7 +240,7 @@ bool image_token_use(struct image_tokens *t, enum image_token_kind kind, const c
 	mutex_lock(&t->lock);
 	k = find_locked(t, kind, project, fingerprint, secret);
 	if (k)
-		take_locked(t, k);
+		take_locked(t, k->serial);
 	mutex_unlock(&t->lock);
 	if (!k)
 		return false;
