@@ -486,15 +486,18 @@ static int refresh_run(struct operation *op, void *arg, struct error *err)
 	same = streq(res.fingerprint, j->old.fingerprint);
 	if (!same) {
 		r = store_image_dup(j->api->store, j->request.project, res.fingerprint, &fresh, err);
-		if (r == 0)
+		/* an image that was here before, from elsewhere, replaces none: the server may not even have it */
+		if (r == 0 && !res.downloaded && !image_came_from(&fresh, &j->request))
+			same = true;
+		if (r == 0 && !same)
 			r = move_aliases(j->api, &j->old, &fresh, err);
-		if (r == 0)
+		if (r == 0 && !same)
 			r = image_delete(j->api->images, j->request.project, j->old.fingerprint, err);
 	}
 	if (r < 0)
 		return r;
 	operation_set_metadata(op, same ? "{\"refreshed\":false}" : "{\"refreshed\":true}", /* publish= */ false);
-	url = xasprintf("/1.0/images/%s", res.fingerprint);
+	url = xasprintf("/1.0/images/%s", same ? j->old.fingerprint : res.fingerprint);
 	api_lifecycle_as(j->api, j->request.project, &j->id, "image-refreshed", url);
 	return 0;
 }
@@ -522,7 +525,8 @@ static int post_refresh(struct api_call *c, struct error *err)
 					    .auto_update = j->old.auto_update,
 					    .cached = j->old.cached,
 					    .has_profiles = true,
-					    .keep_source = true};
+					    .keep_source = true,
+					    .refresh = true};
 	strv_copy(&j->request.profiles, &j->old.profiles);
 	image_source_from_json(j->old.source, &j->request.source);
 	spec.arg = j;

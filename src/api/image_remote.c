@@ -7,6 +7,9 @@
 #include "base/alloc.h"
 #include "base/str.h"
 
+#define PROPERTIES_MAX 256u
+#define PROPERTIES_BYTES (64u * 1024)
+
 void image_request_done(struct image_request *q)
 {
 	free(q->project);
@@ -115,25 +118,57 @@ static bool is_here(struct api *api, const char *project, const char *fingerprin
 	return false;
 }
 
-/* It is here already: what the caller wants of it still counts. */
+static bool same_text(const char *a, const char *b)
+{
+	return streq(a ? a : "", b ? b : "");
+}
+
+bool image_came_from(const struct db_image *img, const struct image_request *q)
+{
+	CLEANUP(image_source_done) struct image_source there = {0};
+	const struct image_source *s = &q->source;
+
+	return q->keep_source && image_source_from_json(img->source, &there) && same_text(there.server, s->server) &&
+	       same_text(there.protocol, s->protocol) && same_text(there.certificate, s->certificate) &&
+	       same_text(there.alias, s->alias);
+}
+
+/*
+ * It is here already: what the caller wants of it still counts if it came from there. Of all other images a server can
+ * name the fingerprint without having them: it must not make a private one public.
+ */
 static int adopt(struct api *api, struct db_image *img, const struct image_request *q, struct image_result *ret,
 		 struct error *err)
 {
-	bool change = false;
+	bool change = img->cached;
 
 	ret->size_bytes = img->size_bytes;
-	if (q->cached)
+	if (q->cached || q->refresh)
 		return 0;
-	if (img->cached || (q->is_public && !img->is_public) || (q->auto_update && !img->auto_update) ||
-	    q->properties.len || q->has_profiles)
-		change = true;
 	img->cached = false;
-	img->is_public = img->is_public || q->is_public;
-	img->auto_update = img->auto_update || q->auto_update;
-	strmap_merge(&img->properties, &q->properties);
-	if (q->has_profiles)
-		strv_copy(&img->profiles, &q->profiles);
+	if (image_came_from(img, q)) {
+		change = change || (q->is_public && !img->is_public) || (q->auto_update && !img->auto_update) ||
+			 q->properties.len || q->has_profiles;
+		img->is_public = img->is_public || q->is_public;
+		img->auto_update = img->auto_update || q->auto_update;
+		strmap_merge(&img->properties, &q->properties);
+		if (q->has_profiles)
+			strv_copy(&img->profiles, &q->profiles);
+	}
 	return change ? store_image_update(api->store, img, err) : 0;
+}
+
+/* Properties are kept in memory and shown in lists: no server may say more than this of its image. */
+static int check_properties(const struct strmap *p, struct error *err)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < p->len; i++)
+		bytes += strlen(p->items[i].key) + strlen(p->items[i].value);
+	if (p->len > PROPERTIES_MAX || bytes > PROPERTIES_BYTES)
+		return error_set(err, 400, "The image has too many properties: more than %u, or %u KiB", PROPERTIES_MAX,
+				 PROPERTIES_BYTES >> 10);
+	return 0;
 }
 
 static int download(struct api *api, struct image_remote *remote, const struct image_request *q,
@@ -154,8 +189,10 @@ static int download(struct api *api, struct image_remote *remote, const struct i
 				      .profiles = q->has_profiles ? &q->profiles : NULL,
 				      .expires_ns = q->expires_ns ? q->expires_ns : found->expires_ns};
 	struct image_upload *up = NULL;
-	int r = image_upload_new(api->images, &up, err);
+	int r = check_properties(&found->properties, err);
 
+	if (r == 0)
+		r = image_upload_new(api->images, &up, err);
 	if (r < 0)
 		return r;
 	strmap_copy(&properties, &found->properties);
@@ -197,6 +234,7 @@ int image_obtain(struct api *api, struct operation *op, const struct image_reque
 		ret->size_bytes = got.size_bytes;
 		ret->skipped_nodes = got.skipped_nodes;
 		image_result_done(&got);
+		ret->downloaded = r == 0;
 		if (r == 0)
 			return 0;
 		/* another download of the same may have been faster */

@@ -20,6 +20,7 @@ struct image_request {
 	bool has_profiles;
 	int64_t expires_ns;
 	bool keep_source; /* remember where it came from */
+	bool refresh;     /* an image that is here already stays as it is */
 	struct strv aliases, alias_descriptions;
 };
 
@@ -31,6 +32,8 @@ void image_request_done(struct image_request *q);
  */
 int image_obtain(struct api *api, struct operation *op, const struct image_request *q, struct image_result *ret,
 		 struct error *err);
+/* Does the image come from the very place that @q names? What a server says of others must not change them. */
+bool image_came_from(const struct db_image *img, const struct image_request *q);
 /* For operation_spec.cancel of operations that call image_obtain(). */
 void image_obtain_cancel(struct operation *op, void *arg);
 /* "fingerprint" and "size" (and what was left out) as the metadata of @op. */

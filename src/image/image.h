@@ -44,6 +44,7 @@ struct image_result {
 	char *fingerprint; /* set as soon as it is known, also on failure */
 	int64_t size_bytes;
 	uint64_t skipped_nodes;
+	bool downloaded; /* image_obtain(): it was not here before */
 };
 void image_result_done(struct image_result *r);
 /*

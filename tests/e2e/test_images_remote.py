@@ -419,6 +419,43 @@ def test_refresh(daemon, api, server, unified, split, gone):
     assert image["aliases"] == [{"name": "follows", "description": ""}] and image["public"] and image["auto_update"]
 
 
+def claim(server, fp):
+    """The server says that its alias bb is an image that it may not have."""
+    server.json("/1.0/images/aliases/bb", {"name": "bb", "target": fp, "type": "container", "description": ""})
+    server.json(f"/1.0/images/{fp}", {"fingerprint": fp, "filename": "x", "size": 1, "public": True, "properties": {"os": "evil"},
+                                      "architecture": "x86_64", "type": "container", "aliases": [], "auto_update": True})
+
+
+def test_a_server_cannot_change_images_that_are_not_its_own(daemon, api, server, unified, gone):
+    private = api.get(f"/1.0/images/{daemon.fingerprint}")
+    old = publish(server, unified)
+    gone(old)
+    fetch(api, source(server, source={"alias": "bb"}, aliases=[{"name": "follows"}], auto_update=True, public=True))
+    before = api.get(f"/1.0/images/{old}")
+    claim(server, daemon.fingerprint)
+    # refreshing neither publishes the private image, nor gives it the alias, nor removes the old one
+    assert api.done(api.post(f"/1.0/images/{old}/refresh"))["metadata"] == {"refreshed": False}
+    assert api.get(f"/1.0/images/{old}")["aliases"] == before["aliases"] == [{"name": "follows", "description": ""}]
+    assert api.get(f"/1.0/images/{daemon.fingerprint}") == private
+    # nor does fetching it
+    op = fetch(api, source(server, source={"alias": "bb"}, public=True, properties={"os": "other"}))
+    assert op["metadata"]["fingerprint"] == daemon.fingerprint
+    after = api.get(f"/1.0/images/{daemon.fingerprint}")
+    assert after["public"] is False and after["properties"] == private["properties"] and after["auto_update"] is False
+
+
+def test_secrets_are_not_in_errors(api, server, unified):
+    fp = publish(server, unified)
+    server.routes[f"/1.0/images/{fp}/export"] = (404, {}, b"no")
+    texts = [json.dumps(fetch(api, source(server, source={"fingerprint": fp, "secret": "hushhush"})))]
+    server.routes[f"/1.0/images/{fp}/export"] = (302, {"Location": "http://192.0.2.1/x?secret=hushhush"}, b"")
+    texts.append(json.dumps(fetch(api, source(server, source={"fingerprint": fp, "secret": "hushhush"}))))
+    down = source(server, source={"fingerprint": fp, "secret": "hushhush", "server": "https://127.0.0.1:1"})
+    texts.append(json.dumps(fetch(api, down)))
+    for text in texts:
+        assert "Failure" in text and "hushhush" not in text, text
+
+
 def test_refresh_without_source(daemon, api):
     op = api.wait(api.post(f"/1.0/images/{daemon.fingerprint}/refresh"))
     assert op["status"] == "Failure" and op["err"].endswith("Image source not found")
