@@ -1,5 +1,6 @@
 /* /1.0/images and /1.0/images/aliases */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -16,6 +17,8 @@
 #include "config/filter.h"
 #include "config/names.h"
 #include "http/multipart.h"
+
+#define STRANGERS_EXPORTS_MAX 4 /* of split images, at a time */
 
 /* --- rendering --- */
 
@@ -382,6 +385,25 @@ static int export_split(struct api_call *c, const struct db_image *img, struct e
 	return 0;
 }
 
+/* Each export of a split image is a copy of it on the disk while it is sent. */
+static _Atomic unsigned strangers_exports;
+
+static void export_done(void *count)
+{
+	atomic_fetch_sub((_Atomic unsigned *)count, 1);
+}
+
+static int limit_exports(struct api_call *c, struct error *err)
+{
+	if (atomic_fetch_add(&strangers_exports, 1) >= STRANGERS_EXPORTS_MAX) {
+		atomic_fetch_sub(&strangers_exports, 1);
+		return error_set(err, 503, "Too many exports");
+	}
+	c->req->done = export_done;
+	c->req->done_arg = &strangers_exports;
+	return 0;
+}
+
 static int export_image(struct api_call *c, struct error *err)
 {
 	CLEANUP(db_image_done) struct db_image img = {0};
@@ -389,6 +411,10 @@ static int export_image(struct api_call *c, struct error *err)
 	auto_free char *url = NULL;
 	int fd, r = find_visible(c, &img, err);
 
+	if (r < 0)
+		return r;
+	if (img.split && !sees_private(c))
+		r = limit_exports(c, err);
 	if (r < 0)
 		return r;
 	/* a secret opens the image once */

@@ -390,8 +390,13 @@ static void exchange_free(struct exchange *x)
 static void on_completed(void *cls UNUSED, struct MHD_Connection *c UNUSED, void **con_cls,
 			 enum MHD_RequestTerminationCode toe UNUSED)
 {
-	if (*con_cls)
-		exchange_free(*con_cls);
+	struct exchange *x = *con_cls;
+
+	if (!x)
+		return;
+	if (x->req.done)
+		x->req.done(x->req.done_arg);
+	exchange_free(x);
 	*con_cls = NULL;
 }
 

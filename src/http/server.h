@@ -77,6 +77,9 @@ struct http_request {
 	bool foreign; /* they are not the connection's own: another showed a secret for it */
 	void *user;   /* the API layer's own */
 	void (*user_free)(void *user);
+	/* Set by the handler: called when the answer has gone out, or its receiver has. */
+	void (*done)(void *done_arg);
+	void *done_arg;
 	void *library; /* server.c */
 };
 
