@@ -16,6 +16,8 @@
 #define TICK_MS 500
 #define STALL_MS 60000
 #define PROGRESS_MS 250
+#define SLOW_MS 60000           /* in each such time ... */
+#define SLOW_BYTES (60u * 1024) /* ... a file must bring so much */
 
 /* An address as messages may show it: a query may hold a secret. */
 #define SHOWN "%.*s"
@@ -251,6 +253,8 @@ struct transfer {
 	uint64_t done;
 	uint64_t total;
 	int64_t began_ms, told_ms;
+	int64_t window_ms; /* since when the bytes beyond window_done have come */
+	uint64_t window_done;
 };
 
 static void tell(struct transfer *t)
@@ -278,6 +282,7 @@ static int on_head(void *arg, const struct http_head *head, struct error *err)
 	struct transfer *t = arg;
 	const struct fetch_file *file = t->file;
 
+	t->window_ms = time_monotonic_ms();
 	if (head->body == HTTP_BODY_LENGTH) {
 		t->total = head->length;
 		if (file->size && !file->inexact && head->length != file->size)
@@ -285,6 +290,21 @@ static int on_head(void *arg, const struct http_head *head, struct error *err)
 					 (unsigned long long)head->length, (unsigned long long)file->size);
 	}
 	return file->on_type ? file->on_type(file->arg, strmap_get_or(&head->headers, "content-type", ""), err) : 0;
+}
+
+/* A server that drips would hold a connection, and what has come so far, for ever. */
+static int check_speed(struct transfer *t, struct error *err)
+{
+	int64_t now = time_monotonic_ms();
+
+	if (t->done - t->window_done >= SLOW_BYTES) {
+		t->window_ms = now;
+		t->window_done = t->done;
+	}
+	if (now - t->window_ms < SLOW_MS)
+		return 0;
+	return error_set(err, 504, "The server sends less than %u KiB in %u seconds", SLOW_BYTES / 1024,
+			 SLOW_MS / 1000);
 }
 
 static int on_data(void *arg, const void *data, size_t len, struct error *err)
@@ -299,6 +319,9 @@ static int on_data(void *arg, const void *data, size_t len, struct error *err)
 	if (t->done > max)
 		return error_set(err, 503, "The server sends more than the %llu bytes of the file",
 				 (unsigned long long)max);
+	r = check_speed(t, err);
+	if (r < 0)
+		return r;
 	tell(t);
 	return t->file->fn(t->file->arg, data, len, err);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/alloc.h"
 #include "base/crypto.h"
@@ -19,6 +20,7 @@
 #define NS 1000000000ll
 #define HASH_PIECE (256u << 10)
 #define HELD_MAX (256u << 10)
+#define RESERVE_MAX ((uint64_t)1 << 30) /* of the disk stays free, or a twentieth if that is less */
 
 struct images {
 	struct store *store;
@@ -159,12 +161,33 @@ int image_upload_new(struct images *im, struct image_upload **ret, struct error 
 	return 0;
 }
 
+/* Nobody who sends an image, and no server that it comes from, may fill the disk. */
+static int check_space(const struct image_upload *up, struct error *err)
+{
+	struct statvfs v;
+	uint64_t unit, reserve;
+
+	if ((uint64_t)up->sizes[0] + (uint64_t)up->sizes[1] > IMAGE_BYTES_MAX)
+		return error_set(err, 413, "The image is larger than %llu GiB", IMAGE_BYTES_MAX >> 30);
+	if (fstatvfs(up->dirfd, &v) < 0)
+		return error_errno(err, errno, "Find out how much space is left for images");
+	unit = v.f_frsize;
+	reserve = MIN_OF((uint64_t)v.f_blocks * unit / 20, RESERVE_MAX);
+	if ((uint64_t)v.f_bavail * unit < reserve + up->held_len)
+		return error_set(err, 507, "Not enough space for the image: %llu MiB stay free",
+				 (unsigned long long)(reserve >> 20));
+	return 0;
+}
+
 static int write_held(struct image_upload *up, struct error *err)
 {
 	int r;
 
 	if (up->held_len == 0)
 		return 0;
+	r = check_space(up, err);
+	if (r < 0)
+		return r;
 	r = fd_write_full(up->fds[up->held_part], up->held, up->held_len);
 	up->held_len = 0;
 	if (r < 0) {

@@ -40,6 +40,8 @@ enum image_part { IMAGE_PART_META, IMAGE_PART_ROOTFS };
 int image_upload_new(struct images *im, struct image_upload **ret, struct error *err);
 /* Parts come one after the other, each in order. Errors: 507 disk full. */
 int image_upload_write(struct image_upload *up, enum image_part part, const void *data, size_t len, struct error *err);
+#define IMAGE_BYTES_MAX (64ull << 30) /* of its files, wherever they come from */
+
 struct image_result {
 	char *fingerprint; /* set as soon as it is known, also on failure */
 	int64_t size_bytes;

@@ -15,7 +15,6 @@
 #include "http/simplestreams.h"
 
 #define REPLY_MAX (4u * 1024 * 1024)
-#define IMAGE_MAX (64ull << 30)       /* bytes of an image whose size is not known before */
 #define MULTIPART_SLACK (256u * 1024) /* what a multipart body may hold beside the files */
 
 struct image_remote {
@@ -180,6 +179,8 @@ static int lxd_read_info(struct image_remote *r, const char *asked, const struct
 	memcpy(f->fingerprint, fingerprint, sizeof(f->fingerprint));
 	f->filename = xstrdup_null(json_get_str(image, "filename"));
 	f->size = size > 0 ? (uint64_t)size : 0;
+	if (f->size > IMAGE_BYTES_MAX)
+		return error_set(err, 413, "The image is larger than %llu GiB", IMAGE_BYTES_MAX >> 30);
 	f->is_public = json_is_true(json_get(image, "public"));
 	read_aliases(json_get(image, "aliases"), &f->aliases);
 	return json_to_strmap(json_get(image, "properties"), "properties", &f->properties, err);
@@ -266,7 +267,7 @@ static int lxd_on_data(void *arg, const void *data, size_t len, struct error *er
 
 static int lxd_download(struct image_remote *r, struct image_upload *up, struct error *err)
 {
-	struct lxd_download d = {.up = up, .max = r->found.size ? r->found.size : IMAGE_MAX};
+	struct lxd_download d = {.up = up, .max = r->found.size ? r->found.size : IMAGE_BYTES_MAX};
 	struct fetch_file file = {.label = "rootfs",
 				  .size = r->found.size,
 				  .max = d.max + MULTIPART_SLACK,
@@ -432,7 +433,7 @@ static int direct_on_data(void *arg, const void *data, size_t len, struct error 
 
 static int direct_download(struct image_remote *r, struct image_upload *up, struct error *err)
 {
-	struct fetch_file file = {.label = "rootfs", .max = IMAGE_MAX, .fn = direct_on_data, .arg = up};
+	struct fetch_file file = {.label = "rootfs", .max = IMAGE_BYTES_MAX, .fn = direct_on_data, .arg = up};
 
 	return fetch_file(r->fetch, r->url, &file, err);
 }
