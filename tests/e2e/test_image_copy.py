@@ -199,7 +199,8 @@ def test_strangers_see_public_images_only(a):
     assert stranger.get("/1.0/images") == [f"/1.0/images/{public}"]
     assert [i["fingerprint"] for i in stranger.get("/1.0/images?recursion=1")] == [public]
     assert stranger.get(f"/1.0/images/{public[:12]}")["fingerprint"] == public
-    assert stranger.request("GET", f"/1.0/images/{public}/export").status == 200
+    # at most four at a time, but any number one after the other
+    assert [stranger.request("GET", f"/1.0/images/{public}/export").status for _ in range(6)] == [200] * 6
     assert stranger.get("/1.0/images/aliases/public")["target"] == public
     absent = stranger.request("GET", "/1.0/images/" + "0" * 64)
     for path in (f"/1.0/images/{private}", f"/1.0/images/{private[:12]}", f"/1.0/images/{private}/export", f"/1.0/images/{private}?secret=",
