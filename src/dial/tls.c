@@ -2,6 +2,7 @@
 #include "dial/tls_internal.h"
 
 #include <gnutls/x509.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +88,8 @@ static int load_client(struct tls *t, const struct dial_request *req, struct err
 
 	if (!req->client_cert)
 		return 0;
+	/* what is freed from here on is overwritten; see also scrub_heap() */
+	mallopt(M_PERTURB, 0xa5);
 	cert = datum(req->client_cert);
 	key = datum(req->client_key);
 	/* that they belong together is seen without a signature, which takes longer */
@@ -242,12 +245,33 @@ static int handshake(struct tls *t, struct error *err)
 	return link_flush(t->link) < 0 ? socket_error(t->link, err) : 0;
 }
 
+#define SCRUB_SIZES 65 /* of what malloc() keeps for the next request of the same size: up to 1,040 bytes, by 16 */
+#define SCRUB_EACH 16
+
+/* Libraries free memory that had the key in it: overwrite what malloc() would give out next (M_PERTURB
+ * does it for larger pieces). */
+static void scrub_heap(void)
+{
+	static void *taken[SCRUB_SIZES][SCRUB_EACH];
+
+	for (size_t i = 0; i < SCRUB_SIZES * SCRUB_EACH; i++) {
+		size_t size = (i / SCRUB_EACH + 1) * 16 + 8;
+
+		taken[i / SCRUB_EACH][i % SCRUB_EACH] = xmalloc(size);
+		explicit_bzero(taken[i / SCRUB_EACH][i % SCRUB_EACH], size);
+	}
+	for (size_t i = 0; i < SCRUB_SIZES * SCRUB_EACH; i++)
+		free(taken[i / SCRUB_EACH][i % SCRUB_EACH]);
+}
+
 /* The key was needed once: certificates are not asked for later, for new keys nor in TLS 1.3's own way. */
 static void forget_client(struct tls *t)
 {
 	gnutls_credentials_clear(t->session);
 	gnutls_certificate_free_credentials(t->credentials);
 	t->credentials = NULL;
+	scrub_heap();
+	mallopt(M_PERTURB, 0);
 }
 
 int tls_connect(struct link *l, const struct dial_request *req, const struct roots *system, struct dial_reply *reply,

@@ -495,6 +495,38 @@ def test_no_rights_while_it_connects():
         eventually(lambda: not dials(), what="lxd-dial has ended")
 
 
+def memory_of(pid):
+    out = b""
+    with open(f"/proc/{pid}/mem", "rb", 0) as mem:
+        for line in open(f"/proc/{pid}/maps"):
+            span, flags = line.split()[:2]
+            if flags.startswith("rw"):
+                start, end = (int(x, 16) for x in span.split("-"))
+                with contextlib.suppress(OSError):
+                    mem.seek(start)
+                    out += mem.read(end - start)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["client", "rsa"])
+def test_the_client_key_is_gone_after_the_handshake(made, kind):
+    stop = threading.Event()
+    key = made[kind]
+    der = pki.openssl("pkey", "-in", key.key, "-outform", "DER", "-traditional")
+    secret = der[7:7 + 32] if kind == "client" else der[-100:-68]
+    with serving(tls(made["self"], lambda conn: stop.wait(30))) as s:
+        process = subprocess.Popen([DRIVER, f"https://127.0.0.1:{s.port}", *pin(made["self"]), "--cert", key.crt, "--key", key.key],
+                                   stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert json.loads(process.stderr.readline())["error"] == ""
+        memory = memory_of(dials()[0])
+        assert len(memory) > 100_000
+        places = {name: memory.count(what) for name, what in {"raw": secret, "reversed": secret[::-1], "limbs": b"".join(secret[i:i + 8][::-1] for i in range(24, -1, -8)), "PEM": key.key.read_bytes().splitlines()[1]}.items()}
+        assert set(places.values()) == {0}, places
+        stop.set()
+        process.kill()
+        process.communicate()
+
+
 def test_ordinary_user(made):
     with serving(tls(made["issued"])) as s:
         verdict, out = dial(s.port, *pin(made["issued"]), data=b"x", user=1234)
