@@ -48,9 +48,9 @@ static size_t flood(struct wsclient *ws, int server, const uint8_t frame[2], siz
 static void pings_do_not_pile_up(void **state UNUSED)
 {
 	static const uint8_t ping[2] = {0x89, 0};
+	int sv[2]; /* before what closes it */
 	auto_wsclient struct wsclient *ws = NULL;
 	unsigned messages = 0;
-	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
 	ws = wsclient_adopt(sv[0], false, NULL, 0, 1 << 20, on_message, &messages, on_close, &sv[0]);
@@ -73,9 +73,9 @@ static void pings_do_not_pile_up(void **state UNUSED)
 static void fragments_end(void **state UNUSED)
 {
 	static const uint8_t more[2] = {0x00, 0}, begin[2] = {0x02, 0};
+	int sv[2]; /* before what closes it */
 	auto_wsclient struct wsclient *ws = NULL;
 	unsigned messages = 0;
-	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
 	ws = wsclient_adopt(sv[0], false, NULL, 0, 1 << 20, on_message, &messages, on_close, &sv[0]);
