@@ -174,7 +174,7 @@ static int check_space(const struct image_upload *up, struct error *err)
 	unit = v.f_frsize;
 	reserve = MIN_OF((uint64_t)v.f_blocks * unit / 20, RESERVE_MAX);
 	if ((uint64_t)v.f_bavail * unit < reserve + up->held_len)
-		return error_set(err, 507, "Not enough space for the image: %llu MiB stay free",
+		return error_set(err, 507, "No space left on device for the image: %llu MiB stay free",
 				 (unsigned long long)(reserve >> 20));
 	return 0;
 }
