@@ -9,6 +9,7 @@ import time
 import pytest
 
 from helpers import images
+from helpers.connect_proxy import Proxy
 from helpers.daemon import eventually, processes
 from helpers.https import Server
 from helpers.tls import Certificate, openssl
@@ -159,6 +160,27 @@ def test_secret_and_project_are_passed_on(api, server, unified, gone):
     paths = [path for _, path, _ in server.asked]
     assert paths == [f"/1.0/images/{fp}?project=p%20q&secret=s%26c%20ret", f"/1.0/images/{fp}/export?project=p%20q&secret=s%26c%20ret"]
     assert "update_source" not in api.get(f"/1.0/images/{fp}")
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_proxy_of_the_server(api, server, unified, gone, ignored):
+    """core.proxy_https is asked for a host that only it knows, unless core.proxy_ignore_hosts names the host."""
+    fp = publish(server, unified)
+    proxy = Proxy("127.0.0.1", upstream="127.0.0.1")
+    port = int(server.url().rsplit(":", 1)[1].rstrip("/"))
+    config = {"core.proxy_https": f"http://{proxy.address}", "core.proxy_ignore_hosts": "far.example.com" if ignored else ""}
+    assert api.patch("/1.0", {"config": config}).status == 200
+    try:
+        operation = fetch(api, source(server, source={"alias": "bb", "server": f"https://far.example.com:{port}"}))
+    finally:
+        assert api.patch("/1.0", {"config": {"core.proxy_https": "", "core.proxy_ignore_hosts": ""}}).status == 200
+        proxy.socket.close()
+    if ignored:
+        assert operation["status"] == "Failure" and "far.example.com" in operation["err"] and proxy.connected == []
+    else:
+        assert operation["status"] == "Success" and set(proxy.connected) == {f"far.example.com:{port}"}
+        assert api.get(f"/1.0/images/{fp}")["fingerprint"] == fp
+        gone(fp)
 
 
 def test_image_that_is_here_already_is_no_failure(api, server, unified, gone):
