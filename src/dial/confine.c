@@ -7,7 +7,6 @@
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
-#include <linux/landlock.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -22,6 +21,7 @@
 #include <sys/wait.h>
 
 #include "base/fd.h"
+#include "base/landlock.h"
 #include "base/macros.h"
 #include "base/wire_dial.h"
 #include "dial/dial.h"
@@ -128,23 +128,6 @@ int confine_early(struct error *err)
 	    setrlimit(RLIMIT_CORE, &no_core) < 0)
 		return error_errno(err, errno, "Forbid new privileges");
 	signal(SIGPIPE, SIG_IGN);
-	return 0;
-}
-
-/* Landlock, where the kernel has it, with no rule at all: no path can be opened. */
-static int landlock_all(struct error *err)
-{
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	struct landlock_ruleset_attr attr = {.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1};
-	auto_close int set = -EBADF;
-
-	if (abi < 1)
-		return 0;
-	set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
-	if (set < 0)
-		return error_errno(err, errno, "Create Landlock rules");
-	if (syscall(SYS_landlock_restrict_self, set, 0) < 0)
-		return error_errno(err, errno, "Apply Landlock rules");
 	return 0;
 }
 
@@ -319,6 +302,6 @@ int confine_late(struct error *err)
 	int r = enter_empty_root(err);
 
 	if (r == 0)
-		r = landlock_all(err);
+		r = landlock_forbid_files(err);
 	return r < 0 ? r : filter_load(err);
 }

@@ -2,19 +2,19 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/landlock.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/landlock.h"
+#include "base/limits.h"
 
 #ifndef LXD_HELPER_UID_BASE
 #error "LXD_HELPER_UID_BASE comes from meson_options.txt"
@@ -107,11 +107,7 @@ static int parent_watch(int sig, pid_t parent, struct error *err)
 
 static int limits_set(const struct confine_spec *spec, struct error *err)
 {
-	const struct {
-		int what;
-		rlim_t value;
-		const char *name;
-	} limits[] = {
+	const struct process_limit limits[] = {
 #ifndef SANITIZED
 		/* a report of the sanitizer may go to a file */
 		{RLIMIT_FSIZE, 0, "file size"},
@@ -124,15 +120,9 @@ static int limits_set(const struct confine_spec *spec, struct error *err)
 		{RLIMIT_CPU, spec->cpu_seconds ? spec->cpu_seconds : RLIM_INFINITY, "processor time"},
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		struct rlimit l = {limits[i].value, limits[i].value};
-
-		if (setrlimit((unsigned)limits[i].what, &l) < 0)
-			return error_errno(err, errno, "Limit %s", limits[i].name);
-	}
 	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	return 0;
+	return process_limits_set(limits, ARRAY_SIZE(limits), err);
 }
 
 /* When memory is short these programs go before anything of the host's; lxd starts them again. */
@@ -144,23 +134,6 @@ static void oom_first(void)
 	/* where it cannot be said they are as good as others */
 	if (fd >= 0)
 		(void)!write(fd, score, sizeof(score) - 1);
-}
-
-/* Landlock where the kernel has it: no file may be opened, made or run. */
-static int landlock_apply(struct error *err)
-{
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	struct landlock_ruleset_attr attr = {.handled_access_fs = (1ULL << 13) - 1}; /* all of version 1 */
-	auto_close int set = -EBADF;
-
-	if (abi < 1)
-		return 0;
-	set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
-	if (set < 0)
-		return error_errno(err, errno, "Create Landlock rules");
-	if (syscall(SYS_landlock_restrict_self, set, 0) < 0)
-		return error_errno(err, errno, "Apply Landlock rules");
-	return 0;
 }
 
 int confine_enter(const struct confine_spec *spec, struct error *err)
@@ -192,6 +165,6 @@ int confine_enter(const struct confine_spec *spec, struct error *err)
 		return r;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
 		return error_errno(err, errno, "Forbid new privileges");
-	r = landlock_apply(err);
+	r = landlock_forbid_files(err);
 	return r < 0 ? r : confine_filter_load(spec, err);
 }

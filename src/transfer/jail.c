@@ -9,20 +9,20 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/close_range.h>
-#include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/landlock.h"
+#include "base/limits.h"
 #include "base/str.h"
 
 #define MEMORY_MAX (4UL << 30) /* a list of tens of millions of files fits */
@@ -187,68 +187,26 @@ static int caps_drop(bool sending, struct error *err)
 
 static int limits_set(struct error *err)
 {
-	static const struct {
-		int what;
-		rlim_t value;
-		const char *name;
-	} limits[] = {
+	static const struct process_limit limits[] = {
 		{RLIMIT_AS, MEMORY_MAX, "memory"},      {RLIMIT_NOFILE, 64, "open files"},
 		{RLIMIT_CORE, 0, "core file"},          {RLIMIT_MEMLOCK, 0, "locked memory"},
 		{RLIMIT_MSGQUEUE, 0, "message queues"},
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		struct rlimit l = {limits[i].value, limits[i].value};
-
-		if (setrlimit((unsigned)limits[i].what, &l) < 0)
-			return error_errno(err, errno, "Limit %s", limits[i].name);
-	}
-	return 0;
+	return process_limits_set(limits, ARRAY_SIZE(limits), err);
 }
 
-#define LANDLOCK_READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define LANDLOCK_V1                                                                                    \
-	(LANDLOCK_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |               \
-	 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | \
-	 LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |   \
-	 LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
-/* Newer than the oldest header we build with. */
-#define LANDLOCK_REFER (1ULL << 13)
-#define LANDLOCK_TRUNCATE (1ULL << 14)
-#define LANDLOCK_IOCTL (1ULL << 15)
-
-static int landlock_allow(int set, const char *path, uint64_t access, struct error *err)
-{
-	auto_close int fd = open(path, O_PATH | O_CLOEXEC);
-	struct landlock_path_beneath_attr rule = {.parent_fd = fd, .allowed_access = access};
-
-	if (fd < 0)
-		return error_errno(err, errno, "Open %s of the jail", path);
-	if (syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
-		return error_errno(err, errno, "Add Landlock rule for %s", path);
-	return 0;
-}
-
-/* Landlock where the kernel has it; version 1 forbids hard links between folders in any case, so it is of no use. */
+/* The programs to be read, and of files only the tree. */
 static int landlock_apply(bool sending, struct error *err)
 {
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	struct landlock_ruleset_attr attr = {.handled_access_fs = LANDLOCK_V1 | LANDLOCK_REFER};
 	auto_close int set = -EBADF;
-	uint64_t tree;
-	int r;
+	uint64_t handled, tree;
+	int r = landlock_begin(&set, &handled, err);
 
-	if (abi < 2)
-		return 0;
-	if (abi >= 3)
-		attr.handled_access_fs |= LANDLOCK_TRUNCATE;
-	if (abi >= 5)
-		attr.handled_access_fs |= LANDLOCK_IOCTL;
-	set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
-	if (set < 0)
-		return error_errno(err, errno, "Create Landlock rules");
+	if (r < 0 || set < 0)
+		return r;
 	tree = sending ? LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR
-		       : attr.handled_access_fs & ~(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_IOCTL);
+		       : handled & ~(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_IOCTL);
 	r = landlock_allow(set, "/usr", LANDLOCK_READ, err);
 	if (r == 0)
 		r = landlock_allow(set, "/lib", LANDLOCK_READ, err);
@@ -259,9 +217,7 @@ static int landlock_apply(bool sending, struct error *err)
 	/* where the dynamic linker is, on machines that have the folder */
 	if (r == 0 && access("/lib64", F_OK) == 0)
 		r = landlock_allow(set, "/lib64", LANDLOCK_READ, err);
-	if (r == 0 && syscall(SYS_landlock_restrict_self, set, 0) < 0)
-		r = error_errno(err, errno, "Apply Landlock rules");
-	return r;
+	return r < 0 ? r : landlock_end(set, err);
 }
 
 int jail_enter(bool sending, struct error *err)

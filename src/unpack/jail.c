@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -17,13 +16,14 @@
 #include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/landlock.h"
+#include "base/limits.h"
 
 #define MEMORY_MAX (768UL << 20)
 
@@ -172,11 +172,7 @@ static int caps_drop(struct error *err)
 
 static int limits_set(const struct jail_spec *spec, struct error *err)
 {
-	const struct {
-		int what;
-		rlim_t value;
-		const char *name;
-	} limits[] = {
+	const struct process_limit limits[] = {
 #ifndef SANITIZED
 		{RLIMIT_AS, MEMORY_MAX, "memory"},
 		{RLIMIT_DATA, MEMORY_MAX, "data"},
@@ -189,60 +185,27 @@ static int limits_set(const struct jail_spec *spec, struct error *err)
 		{RLIMIT_MSGQUEUE, 0, "message queues"},
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		struct rlimit l = {limits[i].value, limits[i].value};
-
-		if (setrlimit((unsigned)limits[i].what, &l) < 0)
-			return error_errno(err, errno, "Limit %s", limits[i].name);
-	}
 	/* a file beyond the limit is an error of the write, not a death */
 	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	return 0;
+	return process_limits_set(limits, ARRAY_SIZE(limits), err);
 }
 
-#define LANDLOCK_V1                                                                                     \
-	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |    \
-	 LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
-	 LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |     \
-	 LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |  \
-	 LANDLOCK_ACCESS_FS_MAKE_SYM)
-/* Newer than the oldest header we build with. */
-#define LANDLOCK_REFER (1ULL << 13)
-#define LANDLOCK_TRUNCATE (1ULL << 14)
-#define LANDLOCK_IOCTL (1ULL << 15)
-
-/*
- * Landlock where the kernel has it: files only beneath the root, no execution, no device or socket nodes. Version 1
- * forbids hard links between folders in any case, so it is of no use here.
- */
+/* Files only beneath the root, no execution, no device or socket nodes. */
 static int landlock_apply(bool target, struct error *err)
 {
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	struct landlock_ruleset_attr attr = {.handled_access_fs = LANDLOCK_V1 | LANDLOCK_REFER};
-	struct landlock_path_beneath_attr rule = {.parent_fd = -EBADF};
-	auto_close int root = -EBADF, set = -EBADF;
+	auto_close int set = -EBADF;
+	uint64_t handled;
+	int r = landlock_begin(&set, &handled, err);
 
-	if (abi < 2)
-		return 0;
-	if (abi >= 3)
-		attr.handled_access_fs |= LANDLOCK_TRUNCATE;
-	if (abi >= 5)
-		attr.handled_access_fs |= LANDLOCK_IOCTL;
-	set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
-	if (set < 0)
-		return error_errno(err, errno, "Create Landlock rules");
-	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return error_errno(err, errno, "Open the jail's root");
-	rule.parent_fd = root;
-	rule.allowed_access = attr.handled_access_fs & ~(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_SOCK |
-							 LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_IOCTL);
-	if (target && syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
-		return error_errno(err, errno, "Add Landlock rule");
-	if (syscall(SYS_landlock_restrict_self, set, 0) < 0)
-		return error_errno(err, errno, "Apply Landlock rules");
-	return 0;
+	if (r < 0 || set < 0)
+		return r;
+	if (target)
+		r = landlock_allow(set, "/",
+				   handled & ~(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+					       LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_IOCTL),
+				   err);
+	return r < 0 ? r : landlock_end(set, err);
 }
 
 int jail_enter(const struct jail_spec *spec, struct error *err)
