@@ -3,11 +3,11 @@
  * type (u32). Everything that comes from the gate is a stranger's word: a gate that was taken over can claim any leaf.
  *
  *   lxd <-> gate, on the gate's fd 3:
- *     lxd: CONFIG, then LISTEN; later CONFIG again (new key pair, CA or CRL), LISTEN, UNLISTEN, TRUSTED, PROXIES
- *     gate: CONFIGURED after each CONFIG, CONNECTION for each connection whose first request head has arrived, NOTE
- *   gate <-> signer, one socket per gate thread: SIGN, SIGNED; one at a time
- *   lxd <-> signer, on the signer's fd 3: the signer sends SIGNER_STATUS once, before it answers anybody, and later
- *     SIGNER_COUNTS (at most once a second, only after refusals). It ends when this socket or all others have closed.
+ *     lxd: CONFIG, then LISTEN; later CONFIG again (new key pair, CA or CRL), LISTEN, UNLISTEN, TRUSTED, PROXIES,
+ * PARKED gate: CONFIGURED after each CONFIG, CONNECTION for each connection whose first request head has arrived, PARK,
+ * NOTE gate <-> signer, one socket per gate thread: SIGN, SIGNED; one at a time lxd <-> signer, on the signer's fd 3:
+ * the signer sends SIGNER_STATUS once, before it answers anybody, and later SIGNER_COUNTS (at most once a second, only
+ * after refusals). It ends when this socket or all others have closed.
  *
  * lxd-signer N: fd 3 is the control socket, fd 4 the private key (PEM), fd 5 the server's certificate (PEM, the leaf
  * first; to see that they belong together), fds 6 to 6 + N - 1 the sockets that the gate's threads ask on. Key and
@@ -71,6 +71,13 @@ enum wire_gate_type {
 	WIRE_SIGNER_STATUS,
 	/* u64 signatures made, u64 requests refused because there were too many, u64 malformed requests; since start */
 	WIRE_SIGNER_COUNTS,
+	/*
+	 * u64 connection, from the gate: its answer is out and nothing moves; does lxd need its end any longer? PARKED
+	 * answers: u64 connection, u32 whether lxd has let go. It then closes its end, the gate keeps the client's, and
+	 * the next request head makes a CONNECTION of the same number. So an idle client costs lxd nothing.
+	 */
+	WIRE_GATE_PARK,
+	WIRE_GATE_PARKED,
 };
 
 enum wire_gate_listener { WIRE_LISTENER_API, WIRE_LISTENER_METRICS, WIRE_LISTENER_MAX };

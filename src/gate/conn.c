@@ -17,6 +17,7 @@
 
 #define HANDSHAKE_MS 10000
 #define HEAD_MS 30000
+#define IDLE_MS 120000 /* until the next request head of somebody whom lxd knows */
 #define ANNOUNCE_RETRY_MS 20
 #define HANDSHAKE_MESSAGE_MAX (32u * 1024) /* a leaf of WIRE_GATE_LEAF_MAX and an intermediate */
 #define TLS_FLAGS (GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS)
@@ -205,10 +206,13 @@ static void announce(struct conn *c)
 	struct worker *w = c->worker;
 	int r = send_connection(c);
 
+	if (c->phase != CONN_ANNOUNCE)
+		c->announced_ms = w->now_ms;
+
 	if (r == -EAGAIN || r == -ETOOMANYREFS || r == -EMFILE) {
 		c->phase = CONN_ANNOUNCE;
 		conn_wait_net(c, 0);
-		if (w->now_ms >= c->accepted_ms + HEAD_MS)
+		if (w->now_ms >= c->announced_ms + HEAD_MS)
 			conn_kill(c);
 		else
 			worker_deadline(c, w->now_ms + ANNOUNCE_RETRY_MS);
@@ -271,6 +275,18 @@ static void read_head(struct conn *c)
 		}
 	}
 	conn_wait_net(c, EPOLLIN);
+}
+
+void conn_await_head(struct conn *c)
+{
+	conn_wait_plain(c, 0);
+	c->plain = fd_close(c->plain);
+	conn_buffer_drop(c);
+	c->head = (struct gate_head){0};
+	c->plain_eof = c->plain_shut = c->answer_last = c->quiet_timed = c->asked = c->parked = false;
+	c->phase = CONN_HEAD;
+	worker_deadline(c, c->worker->now_ms + IDLE_MS);
+	read_head(c);
 }
 
 /* Handshake */
@@ -530,6 +546,8 @@ void conn_expired(struct conn *c)
 		announce(c);
 	else if (c->phase == CONN_QUEUED)
 		begin_tls(c);
+	else if (c->phase == CONN_RELAY)
+		relay_expired(c);
 	else
 		conn_kill(c);
 }

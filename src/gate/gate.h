@@ -60,6 +60,10 @@ struct conn {
 	bool tls_eof;     /* the client has said that it sends no more */
 	bool plain_eof;   /* lxd has said so */
 	bool plain_shut;  /* we have told lxd so */
+	bool answer_last; /* the last bytes came from lxd: no request has begun since */
+	bool quiet_timed; /* its deadline is for looking whether it is quiet */
+	bool asked;       /* lxd was asked to let go; the client is not read until it has answered */
+	bool parked;      /* it has, and its end is awaited */
 	bool bye_begun;
 	bool bye_sent;          /* we have told the client so */
 	unsigned char warnings; /* alerts that changed nothing */
@@ -75,7 +79,8 @@ struct conn {
 	struct gate_address address;
 	struct stranger stranger;
 	int64_t accepted_ms;
-	int64_t deadline_ms; /* when it is in the list of its phase */
+	int64_t announced_ms; /* when that was first tried */
+	int64_t deadline_ms;  /* when it is in the list of its phase */
 	bool timed;
 	unsigned char timer_phase;
 	TAILQ_ENTRY(conn) timer;
@@ -100,6 +105,14 @@ struct gate_proxies {
 	unsigned n;
 };
 
+enum word_kind { WORD_TRUSTED, WORD_PARKED, WORD_NOT_PARKED };
+
+/* What lxd says of a connection. */
+struct word {
+	uint64_t id;
+	enum word_kind kind;
+};
+
 /* A thread and what is its own. */
 struct worker {
 	struct gate *gate;
@@ -108,8 +121,8 @@ struct worker {
 	struct gate_event inbox_event;
 	int inbox_fd; /* eventfd: there is something in the inbox */
 	struct mutex inbox_lock;
-	uint64_t *trusted; /* connections that are no strangers any more; guarded by inbox_lock */
-	size_t n_trusted;
+	struct word *words; /* what lxd said of connections; guarded by inbox_lock */
+	size_t n_words;
 	bool accepting; /* listeners are in epoll */
 	bool held;      /* and must not be: the list is being changed */
 	uint64_t job_seen;
@@ -151,6 +164,8 @@ int workers_start(struct gate *g, unsigned n, struct settings *settings, struct 
 void workers_run(struct gate *g, void (*fn)(struct worker *w, void *arg), void *arg);
 /* The connection @id is no stranger any more. */
 void workers_trust(struct gate *g, uint64_t id);
+/* lxd's answer for the connection @id that it was asked to let go. */
+void workers_parked(struct gate *g, uint64_t id, bool yes);
 /* Put the listeners into @w's epoll, or take them out. */
 void worker_accept(struct worker *w, bool on);
 /* When the connection must have left its phase; it is ended otherwise. */
@@ -169,6 +184,8 @@ void conn_new(struct worker *w, int fd, const struct gate_address *peer, unsigne
 void conn_event(struct conn *c, bool plain, uint32_t events);
 /* The deadline has passed. */
 void conn_expired(struct conn *c);
+/* lxd needs its end no longer, and has closed it: wait for the client's next request head. */
+void conn_await_head(struct conn *c);
 /* Judge anew by the worker's settings; ends it when its verdict became worse. */
 void conn_judge_again(struct conn *c);
 /* End it at once. It is freed at the end of the turn. */
@@ -193,5 +210,11 @@ void conn_buffer_drop(struct conn *c);
 /* From now on bytes go both ways; @c's buffer holds what lxd gets first. */
 void relay_start(struct conn *c);
 void relay_event(struct conn *c, bool plain, uint32_t events);
+/* The deadline has passed. */
+void relay_expired(struct conn *c);
+/* lxd knows the caller: no deadline for the answer. */
+void relay_vouched(struct conn *c);
+/* lxd has answered whether it lets go. */
+void relay_parked(struct conn *c, bool yes);
 /* Say goodbye to the client, and wait for its end. */
 void relay_finish(struct conn *c);

@@ -177,6 +177,17 @@ static int trust(struct gate *g, struct wire_message *m, struct error *err)
 	return 0;
 }
 
+static int parked(struct gate *g, struct wire_message *m, struct error *err)
+{
+	uint64_t id = wire_get_u64(&m->reader);
+	uint32_t yes = wire_get_u32(&m->reader);
+
+	if (!wire_done(&m->reader) || yes > 1)
+		return refuse(err, "PARKED");
+	workers_parked(g, id, yes);
+	return 0;
+}
+
 static int obey(struct gate *g, struct wire_message *m, struct error *err)
 {
 	switch (wire_get_u32(&m->reader)) {
@@ -190,6 +201,8 @@ static int obey(struct gate *g, struct wire_message *m, struct error *err)
 		return set_proxies(g, m, err);
 	case WIRE_GATE_TRUSTED:
 		return trust(g, m, err);
+	case WIRE_GATE_PARKED:
+		return parked(g, m, err);
 	default:
 		return refuse(err, "unknown type");
 	}

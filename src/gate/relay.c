@@ -14,9 +14,13 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/wire.h"
 #include "gate/gate.h"
 
 #define ANSWER_MS 20000 /* a stranger's request must be complete, and its answer have begun */
+#define QUIET_MS 2000   /* after an answer, until lxd is asked whether it needs its end any longer */
+#define PARK_MS 5000    /* for its answer to that */
+#define BUSY_MS 10000   /* until it is asked again when it does */
 #define RECORDS 16      /* given to lxd together; whole ones fill the buffer long before */
 #define DRAIN_MS 60000  /* without progress, when lxd has closed */
 #define LINGER_MS 3000
@@ -31,7 +35,7 @@ static void note_activity(struct conn *c)
 /* lxd's end has closed: nobody reads what the client sends. What lxd has sent is still to be delivered. */
 static void plain_gone(struct conn *c)
 {
-	if (c->phase != CONN_RELAY)
+	if (c->phase != CONN_RELAY || c->asked)
 		return;
 	conn_buffer_drop(c);
 	c->phase = CONN_DRAIN;
@@ -48,6 +52,12 @@ static void wait_again(struct conn *c)
 		return;
 	if (c->phase == CONN_LINGER) {
 		conn_wait_net(c, c->tls_blocked ? EPOLLOUT : EPOLLIN);
+		return;
+	}
+	if (c->asked) {
+		/* no request may begin; lxd's end is seen once, and then its answer is awaited */
+		conn_wait_net(c, net);
+		conn_wait_plain(c, c->plain_eof || c->tls_blocked ? 0 : EPOLLIN);
 		return;
 	}
 	if (!c->tls_eof && !held && c->phase == CONN_RELAY)
@@ -98,6 +108,7 @@ static void to_plain(struct conn *c, const unsigned char *data, size_t len)
 {
 	ssize_t n = send(c->plain, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
+	c->answer_last = false;
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		plain_gone(c);
 		return;
@@ -162,6 +173,18 @@ static bool send_record(struct conn *c, const void *data, size_t len)
 	return true;
 }
 
+/* No deadline for the answer any more; somebody whom lxd knows may keep the connection without lxd's end. */
+static void watch_quiet(struct conn *c)
+{
+	if (c->quiet_timed)
+		return;
+	c->quiet_timed = !c->stranger.source;
+	if (c->quiet_timed)
+		worker_deadline(c, c->worker->now_ms + QUIET_MS);
+	else
+		worker_no_deadline(c);
+}
+
 /* True: there may be more. */
 static bool read_plain(struct conn *c)
 {
@@ -172,8 +195,9 @@ static bool read_plain(struct conn *c)
 
 	if (n > 0) {
 		/* lxd has had the request and answers: a slow reader is lxd's to end */
-		if (c->phase == CONN_RELAY)
-			worker_no_deadline(c);
+		c->answer_last = true;
+		if (c->phase == CONN_RELAY && !c->asked)
+			watch_quiet(c);
 		return send_record(c, w->out, (size_t)n);
 	}
 	if (n < 0 && errno == EINTR)
@@ -182,7 +206,9 @@ static bool read_plain(struct conn *c)
 		return false;
 	/* its end, or a reset: it closed with bytes of ours unread */
 	c->plain_eof = true;
-	if (n < 0)
+	if (n < 0 && c->asked)
+		conn_kill(c); /* there were none to be left unread */
+	else if (n < 0)
 		plain_gone(c);
 	return false;
 }
@@ -219,17 +245,26 @@ static void linger(struct conn *c)
 	worker_deadline(c, c->worker->now_ms + LINGER_MS);
 }
 
-/* What follows when a side has ended. */
-static void settle(struct conn *c)
+/* lxd's end is over, and all that it sent is out. */
+static void finish(struct conn *c)
 {
-	if (c->phase == CONN_DEAD || !c->plain_eof || c->tls_blocked)
-		return;
 	say_bye(c);
 	if (c->phase == CONN_DEAD || c->tls_blocked)
 		return;
 	/* both have said all, or lxd is gone */
 	if (c->phase == CONN_DRAIN || (c->tls_eof && c->plain_shut))
 		linger(c);
+}
+
+/* What follows when a side has ended. */
+static void settle(struct conn *c)
+{
+	if (c->phase == CONN_DEAD || !c->plain_eof || c->tls_blocked)
+		return;
+	if (c->parked)
+		conn_await_head(c);
+	else if (!c->asked)
+		finish(c);
 }
 
 /* The client's last bytes go nowhere; its end is all that counts. */
@@ -257,7 +292,7 @@ static void net_event(struct conn *c, uint32_t events)
 		if (!c->bye_begun)
 			send_record(c, NULL, 0);
 	}
-	for (unsigned i = 0; i < GATE_ROUNDS / 2 && c->phase == CONN_RELAY && !c->tls_eof &&
+	for (unsigned i = 0; i < GATE_ROUNDS / 2 && c->phase == CONN_RELAY && !c->tls_eof && !c->asked &&
 			     c->buffer_len == c->buffer_off && events & (EPOLLIN | EPOLLHUP | EPOLLERR);
 	     i++)
 		if (!read_net(c))
@@ -301,7 +336,82 @@ void relay_event(struct conn *c, bool plain, uint32_t events)
 	else
 		net_event(c, events);
 	settle(c);
+	if (c->phase != CONN_HEAD && c->phase != CONN_ANNOUNCE)
+		wait_again(c);
+}
+
+/* Nothing is under way, on either side, as far as the gate can see. */
+static bool is_quiet(const struct conn *c)
+{
+	return c->answer_last && !c->tls_eof && !c->plain_eof && !c->tls_blocked && c->buffer_len == c->buffer_off &&
+	       gnutls_record_check_pending(c->tls) == 0;
+}
+
+static void ask_to_park(struct conn *c)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	wire_put_u32(&b, WIRE_GATE_PARK);
+	wire_put_u64(&b, c->id);
+	/* a reader that is behind is asked later */
+	c->asked = wire_send(WIRE_GATE_CONTROL_FD, &b, NULL, 0) == 0;
+	worker_deadline(c, c->worker->now_ms + (c->asked ? PARK_MS : BUSY_MS));
 	wait_again(c);
+}
+
+/* lxd goes on with its end. */
+static void resume(struct conn *c)
+{
+	c->asked = false;
+	worker_deadline(c, c->worker->now_ms + BUSY_MS);
+	if (c->plain_eof)
+		plain_gone(c);
+	settle(c);
+	wait_again(c);
+}
+
+void relay_expired(struct conn *c)
+{
+	int64_t idle = c->worker->now_ms - atomic_load_explicit(&c->stranger.active_ms, memory_order_relaxed);
+
+	if (!c->quiet_timed) {
+		conn_kill(c);
+	} else if (c->parked) {
+		/* lxd has said that it closes its end: it will */
+		worker_deadline(c, c->worker->now_ms + PARK_MS);
+	} else if (c->asked) {
+		resume(c);
+	} else if (!is_quiet(c)) {
+		/* until the next answer */
+		c->quiet_timed = false;
+	} else if (idle < QUIET_MS) {
+		worker_deadline(c, c->worker->now_ms + QUIET_MS - idle);
+	} else {
+		ask_to_park(c);
+	}
+}
+
+void relay_vouched(struct conn *c)
+{
+	if (c->phase != CONN_RELAY || c->quiet_timed)
+		return;
+	worker_no_deadline(c);
+	if (c->answer_last)
+		watch_quiet(c);
+}
+
+void relay_parked(struct conn *c, bool yes)
+{
+	if (c->phase != CONN_RELAY || !c->asked || c->parked)
+		return;
+	if (!yes) {
+		resume(c);
+		return;
+	}
+	c->parked = true;
+	settle(c);
+	if (c->phase == CONN_RELAY)
+		wait_again(c);
 }
 
 void relay_start(struct conn *c)

@@ -16,7 +16,7 @@
 #define EVENTS 64
 #define ACCEPTS 16          /* connections taken at once, before the others have their turn */
 #define ACCEPT_PAUSE_MS 100 /* when there are no files or no memory for another */
-#define TRUSTED_MAX 65536u
+#define WORDS_MAX 65536u
 
 /* Slots and numbers: a number is the slot's, the thread's and how many there were before. */
 
@@ -195,25 +195,32 @@ static bool accept_one(struct worker *w, const struct listener *l)
 
 /* Orders */
 
-static void take_trusted(struct worker *w)
+static void take_word(struct worker *w, const struct word *word)
 {
-	auto_free uint64_t *ids = NULL;
+	struct conn *c = find(w, word->id);
+
+	if (!c || c->phase == CONN_DEAD)
+		return;
+	if (word->kind != WORD_TRUSTED) {
+		relay_parked(c, word->kind == WORD_PARKED);
+		return;
+	}
+	strangers_vouch(w->gate->strangers, &c->stranger, &c->address, w->now_ms);
+	relay_vouched(c);
+}
+
+static void take_words(struct worker *w)
+{
+	auto_free struct word *words = NULL;
 	size_t n;
 
 	mutex_lock(&w->inbox_lock);
-	ids = TAKE_PTR(w->trusted);
-	n = w->n_trusted;
-	w->n_trusted = 0;
+	words = TAKE_PTR(w->words);
+	n = w->n_words;
+	w->n_words = 0;
 	mutex_unlock(&w->inbox_lock);
-	for (size_t i = 0; i < n; i++) {
-		struct conn *c = find(w, ids[i]);
-
-		if (!c)
-			continue;
-		strangers_vouch(w->gate->strangers, &c->stranger, &c->address, w->now_ms);
-		if (c->phase == CONN_RELAY)
-			worker_no_deadline(c);
-	}
+	for (size_t i = 0; i < n; i++)
+		take_word(w, &words[i]);
 }
 
 static void take_job(struct worker *w)
@@ -241,7 +248,7 @@ static void take_inbox(struct worker *w)
 	uint64_t n;
 
 	(void)!read(w->inbox_fd, &n, sizeof(n));
-	take_trusted(w);
+	take_words(w);
 	take_job(w);
 }
 
@@ -252,7 +259,7 @@ static void wake(struct worker *w)
 	(void)!write(w->inbox_fd, &one, sizeof(one));
 }
 
-void workers_trust(struct gate *g, uint64_t id)
+static void say(struct gate *g, uint64_t id, enum word_kind kind)
 {
 	unsigned index = (unsigned)(id & 7);
 	struct worker *w;
@@ -261,12 +268,22 @@ void workers_trust(struct gate *g, uint64_t id)
 		return;
 	w = g->workers[index];
 	mutex_lock(&w->inbox_lock);
-	if (w->n_trusted < TRUSTED_MAX) {
-		w->trusted = xreallocarray(w->trusted, w->n_trusted + 1, sizeof(uint64_t));
-		w->trusted[w->n_trusted++] = id;
+	if (w->n_words < WORDS_MAX) {
+		w->words = xreallocarray(w->words, w->n_words + 1, sizeof(*w->words));
+		w->words[w->n_words++] = (struct word){id, kind};
 	}
 	mutex_unlock(&w->inbox_lock);
 	wake(w);
+}
+
+void workers_trust(struct gate *g, uint64_t id)
+{
+	say(g, id, WORD_TRUSTED);
+}
+
+void workers_parked(struct gate *g, uint64_t id, bool yes)
+{
+	say(g, id, yes ? WORD_PARKED : WORD_NOT_PARKED);
 }
 
 void workers_run(struct gate *g, void (*fn)(struct worker *w, void *arg), void *arg)

@@ -1,6 +1,7 @@
 #include "http/server.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,6 +64,7 @@ struct http_server {
 	struct upgraded *upgraded GUARDED_BY(lock);
 	struct arrival *arrivals GUARDED_BY(lock);
 	struct claim *claims GUARDED_BY(lock);
+	struct http_tls_peer *peers GUARDED_BY(lock); /* newest first */
 };
 
 /* One request on its way through the library's repeated callbacks. */
@@ -70,6 +72,7 @@ struct exchange {
 	struct http_request req;
 	struct error failed; /* set while the body still arrives: the answer waits for its end */
 	bool refused;
+	bool upgraded;
 	struct strv decoded; /* query values that http_query() has decoded */
 };
 
@@ -196,6 +199,52 @@ void http_upgrade_close(void *handle)
 	free(u->owner);
 }
 
+bool http_server_park(struct http_server *s, uint64_t number)
+{
+	struct http_tls_peer *p;
+	bool idle;
+
+	mutex_lock(&s->lock);
+	for (p = s->peers; p && p->connection != number; p = p->next)
+		;
+	idle = p && p->unlimited && !p->busy;
+	/* the library sees its end, and closes it */
+	if (idle)
+		shutdown(p->fd, SHUT_RDWR);
+	mutex_unlock(&s->lock);
+	return idle;
+}
+
+static void peer_enter(struct http_server *s, struct http_tls_peer *p, int fd)
+{
+	p->fd = fd;
+	mutex_lock(&s->lock);
+	p->next = s->peers;
+	p->link = &s->peers;
+	if (p->next)
+		p->next->link = &p->next;
+	s->peers = p;
+	mutex_unlock(&s->lock);
+}
+
+/* Before the library closes the fd. */
+static void peer_leave(struct http_server *s, struct http_tls_peer *p)
+{
+	mutex_lock(&s->lock);
+	*p->link = p->next;
+	if (p->next)
+		p->next->link = p->link;
+	mutex_unlock(&s->lock);
+}
+
+static void note_busy(const struct http_request *req, bool busy)
+{
+	struct http_tls_peer *p = (struct http_tls_peer *)(uintptr_t)req->peer.tls;
+
+	if (p)
+		p->busy = busy;
+}
+
 static struct claim **find_claim_locked(struct http_server *s, const char *fingerprint) REQUIRES(s->lock)
 {
 	struct claim **at = &s->claims;
@@ -225,6 +274,7 @@ int http_server_claim(struct http_server *s, const struct http_tls_peer *p, unsi
 		(*at)->n++;
 	mutex_unlock(&s->lock);
 	mine->claimed = r > 0;
+	mine->unlimited = max == UINT_MAX;
 	return r;
 }
 
@@ -396,12 +446,16 @@ static void on_completed(void *cls UNUSED, struct MHD_Connection *c UNUSED, void
 		return;
 	if (x->req.done)
 		x->req.done(x->req.done_arg);
+	/* an upgraded connection is never between two requests */
+	if (!x->upgraded)
+		note_busy(&x->req, false);
 	exchange_free(x);
 	*con_cls = NULL;
 }
 
 static enum MHD_Result answer(struct http_server *s, struct exchange *x, struct http_response *resp)
 {
+	x->upgraded = resp->upgrade != NULL;
 	if (s->handlers.finish)
 		s->handlers.finish(&x->req, resp, s->handlers.arg);
 	if (x->req.close_after && !resp->upgrade)
@@ -454,6 +508,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *c, const char
 
 	if (!x) {
 		x = *con_cls = exchange_new(s, c, url, method);
+		note_busy(&x->req, true);
 		if (s->handlers.begin(&x->req, s->handlers.arg, &x->failed) < 0)
 			x->refused = true;
 		/* a body that will not be taken need not be sent either */
@@ -529,6 +584,7 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context, e
 		if (*context) {
 			s->remote--;
 			unclaim(s, *context);
+			peer_leave(s, *context);
 		}
 		http_tls_peer_free(*context);
 		*context = NULL;
@@ -538,6 +594,7 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context, e
 	*context = info ? arrival_take(s, info->connect_fd) : NULL;
 	if (!*context)
 		return;
+	peer_enter(s, *context, info->connect_fd);
 	MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)REMOTE_IDLE_S);
 }
 

@@ -27,7 +27,8 @@ enum http_method {
 const char *http_method_name(enum http_method m);
 
 /*
- * A connection that came through lxd-gate, as the gate describes it. Immutable; lives as long as its connection. Only
+ * A connection that came through lxd-gate, as the gate describes it; lives as long as its connection. Immutable but for
+ * what the server notes at the end. Only
  * the leaf is here: it is the certificate whose key was proven.
  */
 struct http_tls_peer {
@@ -43,7 +44,11 @@ struct http_tls_peer {
 	unsigned verdict;     /* enum wire_gate_verdict */
 	unsigned tls_version; /* 0x0303, 0x0304 */
 	char *cipher;
-	bool claimed; /* http_server_claim() counts it */
+	bool claimed;      /* http_server_claim() counts it */
+	bool unlimited;    /* and its certificate may have any number */
+	_Atomic bool busy; /* a request is being served, or the connection has been upgraded */
+	int fd;
+	struct http_tls_peer *next, **link; /* of the server's connections; its lock */
 };
 
 /* Who is at the other end, by the door through which the connection came. */
@@ -142,6 +147,11 @@ int http_server_add(struct http_server *s, int fd, struct http_tls_peer *peer, s
  * thread.
  */
 void http_server_recheck(struct http_server *s, bool authority);
+/*
+ * End the gate's connection @number if no request is being served on it: true. The gate must have sent nothing since
+ * the last answer. Where a certificate may have so many connections only they stay: the gate counts none. Any thread.
+ */
+bool http_server_park(struct http_server *s, uint64_t number);
 /*
  * The connection's certificate is one that is known, and may have @max connections at once: 1 the first time, 0 later,
  * -EUSERS when there are too many. From the connection's own thread.

@@ -124,6 +124,27 @@ static void on_note(struct remote *r, struct wire_message *m)
 		r->spec.refused(r->spec.arg, kind, address, count);
 }
 
+/* The gate would rather keep a quiet connection alone. */
+static void on_park(struct remote *r, struct wire_message *m)
+{
+	uint64_t id = wire_get_u64(&m->reader);
+	struct pollfd p = {.fd = r->gate.control, .events = POLLOUT};
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	if (!wire_done(&m->reader)) {
+		distrust(r, "a question that is none");
+		return;
+	}
+	wire_put_u32(&b, WIRE_GATE_PARKED);
+	wire_put_u64(&b, id);
+	/* without room for the answer the connection stays as it is, and the gate asks again */
+	if (poll(&p, 1, 0) <= 0)
+		return;
+	wire_put_u32(&b, http_server_park(*r->spec.http, id));
+	if (wire_send(r->gate.control, &b, NULL, 0) < 0)
+		log_debug("lxd-gate does not take messages");
+}
+
 static void on_message(struct wire_message *m, void *arg)
 {
 	struct remote *r = arg;
@@ -131,6 +152,8 @@ static void on_message(struct wire_message *m, void *arg)
 
 	if (type == WIRE_GATE_CONNECTION)
 		on_connection(r, m);
+	else if (type == WIRE_GATE_PARK)
+		on_park(r, m);
 	else if (type == WIRE_GATE_NOTE)
 		on_note(r, m);
 	else

@@ -774,6 +774,108 @@ def test_idle_connections_are_small(gate):
     print(f"{used} KiB")
     assert used < 25 * 1024
 
+# Quiet connections: lxd is asked whether it needs its end
+
+
+@pytest.fixture
+def quiet(gate):
+    """A trusted connection whose request has been answered; gives the client's socket and lxd's connection."""
+    gate.handler, handler = None, gate.handler
+    gate.parks.clear()
+    s = connect(gate.port)
+    s.sendall(REQUEST)
+    c = gate.next()
+    gate.trust(c)
+    c.stream.recv(1000)
+    c.stream.sendall(b"answer")
+    assert s.recv(100) == b"answer"
+    yield s, c
+    s.close()
+    gate.park_handler = lambda number: gate.parked(number, False)
+    gate.handler = handler
+
+
+def test_parked_connection_goes_on(gate, quiet):
+    s, c = quiet
+    for _ in range(2):
+        def let_go(number, stream=c.stream):
+            stream.sendall(b" and its end")  # what is still on its way arrives
+            stream.close()
+            gate.parked(number, True)
+        gate.park_handler = let_go
+        gate.wait(lambda: gate.parks == [c.id])
+        assert s.recv(100) == b" and its end"
+        time.sleep(0.2)
+        gate.parks.clear()
+        for piece in (REQUEST[:7], REQUEST[7:]):
+            s.sendall(piece)
+            time.sleep(0.1)
+        again = gate.next()
+        assert again.id == c.id and again.leaf == c.leaf and again.peer == c.peer
+        assert again.stream.recv(1000) == REQUEST
+        again.stream.sendall(b"second")
+        assert s.recv(100) == b"second"
+        c = again
+
+
+def test_busy_connection_is_left_alone(gate, quiet):
+    s, c = quiet
+    gate.wait(lambda: gate.parks == [c.id])
+    time.sleep(0.2)
+    s.sendall(b"more")
+    assert c.stream.recv(100) == b"more"
+    c.stream.sendall(b"yes")
+    assert s.recv(100) == b"yes"
+
+
+def test_client_that_began_a_request_is_not_asked_about(gate, quiet):
+    s, c = quiet
+    s.sendall(REQUEST[:7])
+    assert c.stream.recv(100) == REQUEST[:7]
+    time.sleep(4)
+    assert gate.parks == []
+    s.sendall(REQUEST[7:])
+    assert c.stream.recv(100) == REQUEST[7:]
+
+
+def test_request_while_lxd_is_asked(gate, quiet):
+    """It waits for the answer, whatever that is; without one the connection goes on after five seconds."""
+    s, c = quiet
+    gate.park_handler = lambda number: None
+    gate.wait(lambda: gate.parks == [c.id])
+    s.sendall(REQUEST)
+    c.stream.settimeout(15)
+    assert c.stream.recv(1000) == REQUEST
+    gate.parked(c.id, True)  # too late: it means nothing now
+    c.stream.sendall(b"fine")
+    assert s.recv(100) == b"fine"
+
+
+def test_closed_end_that_was_not_let_go(gate, quiet):
+    s, c = quiet
+
+    def close(number):
+        c.stream.close()
+        gate.parked(number, False)
+    gate.park_handler = close
+    assert s.recv(100) == b""
+
+
+def test_strangers_are_not_parked(gate):
+    gate.handler, handler = None, gate.handler
+    gate.parks.clear()
+    s = connect(gate.port)
+    s.sendall(REQUEST)
+    c = gate.next()
+    c.stream.recv(1000)
+    c.stream.sendall(b"answer")
+    assert s.recv(100) == b"answer"
+    time.sleep(4)
+    assert gate.parks == []
+    s.close()
+    gate.handler = handler
+
+
 # Clients that keep the gate busy without asking for anything
 
 

@@ -584,3 +584,61 @@ def test_deadlines_of_strangers(stranger, admin):
         sock.close()
     assert set(ended) == {"silent", "head", "body"}, ended
     assert 9 < ended["silent"] < 20 and 29 < ended["head"] < 45 and 19 < ended["body"] < 30, ended
+
+
+def threads(daemon):
+    return len(os.listdir(f"/proc/{daemon.process.pid}/task"))
+
+
+def test_quiet_connections_hold_no_thread(daemon, admin):
+    """Between two requests the gate keeps a connection alone; it goes on as if nothing had been."""
+    before = threads(daemon)
+    kept = [admin.connection() for _ in range(50)]
+    for round_ in range(3):
+        for connection in kept:
+            connection.request("GET", "/1.0")
+            reply = connection.getresponse()
+            assert reply.status == 200 and json.loads(reply.read())["metadata"]["auth"] == "trusted"
+        # in the first round the handshakes take so long that the first ones are quiet already
+        assert round_ == 0 or threads(daemon) >= before + 40, round_
+        eventually(lambda: threads(daemon) <= before + 5, timeout=15, what="the threads are gone")
+    # a request that comes in two pieces, the first of them while the gate is about to ask
+    for delay in (1.95, 2.0, 2.05, 3):
+        connection = kept.pop()
+        connection.request("GET", "/1.0")
+        connection.getresponse().read()
+        time.sleep(delay)
+        connection.sock.sendall(b"GET /1.0 HTTP/1.1\r\nHo")
+        time.sleep(2.5)
+        connection.sock.sendall(b"st: x\r\nConnection: close\r\n\r\n")
+        assert connection.sock.recv(65536).startswith(b"HTTP/1.1 200"), delay
+        connection.close()
+    for connection in kept:
+        connection.close()
+
+
+def test_a_waiting_request_and_websockets_are_not_parked(daemon, admin, running):
+    reply = admin.post(f"/1.0/instances/{running}/exec", {"command": ["sh", "-c", "sleep 6; echo late"],
+                                                          "wait-for-websocket": True, "interactive": False})
+    fds = reply.metadata["metadata"]["fds"]
+    sockets = {n: admin.websocket(f"{reply.json['operation']}/websocket?secret={fds[n]}") for n in ("control", "0", "1", "2")}
+    events = admin.websocket("/1.0/events?type=lifecycle")
+    waiting = admin.connection()
+    waiting.request("GET", f"{reply.json['operation']}/wait?timeout=30")
+    assert sockets["1"].read_stream() == (b"late\n", True)
+    assert json.loads(waiting.getresponse().read())["metadata"]["metadata"]["return"] == 0
+    assert daemon.api.patch("/1.0", {"config": {"user.parked": "1"}}).status == 200
+    assert json.loads(events.recv()[1])["metadata"]["action"] == "config-updated"
+    waiting.close()
+
+
+def test_revocation_of_a_parked_connection(daemon):
+    certificate = trust(daemon, "parked")
+    connection = TlsClient(certificate).connection()
+    connection.request("GET", "/1.0/instances")
+    assert connection.getresponse().read()
+    time.sleep(3)
+    assert daemon.api.delete(f"/1.0/certificates/{certificate.fingerprint}").status == 200
+    connection.request("GET", "/1.0/instances")
+    assert connection.getresponse().status == 403
+    connection.close()

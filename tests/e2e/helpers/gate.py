@@ -12,7 +12,7 @@ import time
 from helpers.daemon import BIN
 
 MAGIC = 0x4C584754
-CONFIG, LISTEN, UNLISTEN, PROXIES, TRUSTED, CONFIGURED, CONNECTION, NOTE, SIGN, SIGNED, SIGNER_STATUS, SIGNER_COUNTS = range(1, 13)
+CONFIG, LISTEN, UNLISTEN, PROXIES, TRUSTED, CONFIGURED, CONNECTION, NOTE, SIGN, SIGNED, SIGNER_STATUS, SIGNER_COUNTS, PARK, PARKED = range(1, 15)
 OFF, NONE, GOOD, BAD, REVOKED, UNSURE = range(6)
 SO_SNDBUFFORCE = 32
 
@@ -139,7 +139,8 @@ class Gate:
     def __init__(self, server, ca=b"", crl=b"", threads=2, handler=http_echo):
         self.control, theirs = pair()
         self.handler, self.threads = handler, threads
-        self.connections, self.notes, self.answers = [], [], []
+        self.connections, self.notes, self.answers, self.parks = [], [], [], []
+        self.park_handler = lambda number: self.parked(number, False)
         self.lock = threading.Condition()
         self.process = spawn("lxd-gate", [], [theirs])
         theirs.close()
@@ -192,6 +193,9 @@ class Gate:
     def trust(self, connection):
         self.send(u32(TRUSTED) + u64(connection.id))
 
+    def parked(self, number, yes):
+        self.send(u32(PARKED) + u64(number) + u32(yes))
+
     def read(self):
         while True:
             try:
@@ -210,6 +214,9 @@ class Gate:
                 elif kind == NOTE:
                     r = Reader(message[4:])
                     self.notes.append((r.u32(), r.text(), r.u64()))
+                elif kind == PARK:
+                    self.parks.append(Reader(message[4:]).u64())
+                    self.park_handler(self.parks[-1])
                 else:
                     connection = Connection(message, fds[0])
                     if self.handler:
