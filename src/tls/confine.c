@@ -14,7 +14,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/landlock.h"
-#include "base/limits.h"
+#include "base/rlimits.h"
 
 #ifndef LXD_HELPER_UID_BASE
 #error "LXD_HELPER_UID_BASE comes from meson_options.txt"

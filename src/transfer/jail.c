@@ -22,7 +22,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/landlock.h"
-#include "base/limits.h"
+#include "base/rlimits.h"
 #include "base/str.h"
 
 #define MEMORY_MAX (4UL << 30) /* a list of tens of millions of files fits */

@@ -23,7 +23,7 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/landlock.h"
-#include "base/limits.h"
+#include "base/rlimits.h"
 
 #define MEMORY_MAX (768UL << 20)
 

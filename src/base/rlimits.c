@@ -1,4 +1,4 @@
-#include "base/limits.h"
+#include "base/rlimits.h"
 
 #include <errno.h>
 
