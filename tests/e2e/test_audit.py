@@ -116,7 +116,8 @@ def test_verify_while_entries_are_written(daemon):
         stop.set()
         for thread in threads:
             thread.join()
-    assert_ok(daemon, len(entries(daemon)))
+    last = entries(daemon) or entries(daemon, "audit.log.1")  # the log is rotated when many were written
+    assert_ok(daemon, last[-1]["seq"])
 
 
 def edit(lines):
