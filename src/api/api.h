@@ -103,6 +103,7 @@ extern const struct api_route api_server_routes[];
 extern const struct api_route api_operation_routes[];
 extern const struct api_route api_certificate_routes[];
 extern const struct api_route api_instance_routes[];
+extern const struct api_route api_state_routes[];
 extern const struct api_route api_exec_routes[];
 extern const struct api_route api_log_routes[];
 extern const struct api_route api_image_routes[];

@@ -1,12 +1,9 @@
-/* /1.0/instances (and its aliases containers, virtual-machines): objects and state; exec and logs stand apart. */
-#include <fcntl.h>
+/* /1.0/instances (and its aliases containers, virtual-machines): the objects; state, exec and logs stand apart. */
 #include <string.h>
 
 #include "api/api.h"
-#include "api/image_remote.h"
-#include "api/migrate.h"
+#include "api/instance_job.h"
 #include "base/alloc.h"
-#include "base/fd.h"
 #include "base/str.h"
 #include "config/filter.h"
 #include "config/names.h"
@@ -72,150 +69,6 @@ static int get_instance(struct api_call *c, struct error *err)
 		instance_render(i, &JSONW(&b));
 	api_sync_etag(c, &b, etag);
 	return 0;
-}
-
-static int get_state(struct api_call *c, struct error *err)
-{
-	CLEANUP(instance_unrefp) struct instance *i = NULL;
-	struct strbuf b = STRBUF_INIT;
-	int r = find(c, &i, err);
-
-	if (r < 0)
-		return r;
-	instance_render_state(i, &JSONW(&b));
-	api_sync(c, &b);
-	return 0;
-}
-
-/* --- operations on one instance --- */
-
-enum job_kind { JOB_CREATE, JOB_UPDATE, JOB_RENAME, JOB_DELETE, JOB_STATE, JOB_STATE_ALL };
-
-struct action;
-
-/* What the operation's thread works on: copies of everything. */
-struct job {
-	struct api *api;
-	struct identity id;
-	char *project;
-	char *name;
-	struct instance *instance; /* reference, NULL for create */
-	/* create, update */
-	char *architecture;
-	char *description;
-	bool ephemeral;
-	struct strmap config;
-	struct mapmap devices;
-	struct strv profiles;
-	bool has_profiles;
-	enum instance_source source;
-	char *fingerprint;
-	struct image_request remote; /* the image, when it is on another server */
-	struct instance *original;
-	char *new_name;
-	/* from or to another server */
-	struct migration_session *migration;
-	struct instance *begun; /* created as far as its name is taken */
-	/* state */
-	const struct action *action;
-	bool force;
-	int64_t timeout_s;
-};
-
-static void job_free(void *arg)
-{
-	struct job *j = arg;
-
-	free(j->project);
-	free(j->name);
-	instance_unref(j->instance);
-	instance_unref(j->original);
-	free(j->architecture);
-	free(j->description);
-	strmap_done(&j->config);
-	mapmap_done(&j->devices);
-	strv_done(&j->profiles);
-	free(j->fingerprint);
-	image_request_done(&j->remote);
-	free(j->new_name);
-	migration_session_unref(j->migration);
-	if (j->begun)
-		instance_create_abandon(j->begun);
-	instance_unref(j->begun);
-	free(j);
-}
-
-static struct job *job_new(struct api_call *c, const char *name, struct instance *i)
-{
-	struct job *j = xnew(struct job);
-
-	j->api = c->api;
-	j->id = c->id;
-	j->project = xstrdup(c->project);
-	j->name = xstrdup(name);
-	j->instance = i ? instance_ref(i) : NULL;
-	return j;
-}
-
-static void job_event(struct job *j, const char *name, const char *action)
-{
-	auto_free char *url = xasprintf("/1.0/instances/%s", name);
-
-	api_lifecycle_as(j->api, j->project, &j->id, action, url);
-}
-
-static int connect_migration(struct operation *op UNUSED, void *arg, const char *secret, const struct http_request *req,
-			     struct http_response *resp, struct error *err)
-{
-	struct job *j = arg;
-
-	return migration_session_connect(j->migration, secret, req, resp, err);
-}
-
-static void cancel_migration(struct operation *op UNUSED, void *arg)
-{
-	struct job *j = arg;
-
-	migration_session_cancel(j->migration);
-}
-
-/* What an operation that works with another server is besides. */
-static void describe_migration(struct job *j, struct operation_spec *spec)
-{
-	spec->cancel = cancel_migration;
-	if (!migration_session_is_waiting(j->migration))
-		return;
-	spec->class = OPERATION_WEBSOCKET;
-	spec->connect = connect_migration;
-}
-
-/* Answer with an operation that runs @run on the job. State changes name the instance only, others the container too.
- */
-static void start_job(struct api_call *c, struct job *j, const char *description,
-		      int (*run)(struct operation *, void *, struct error *))
-{
-	struct operation_spec spec = {
-		.description = description,
-		.project = c->project,
-		.run = run,
-		.arg_free = job_free,
-		.arg = j,
-		/* what is downloaded can be cancelled */
-		.cancel = j->remote.project ? image_obtain_cancel : NULL,
-	};
-	auto_free char *url = xasprintf("/1.0/instances/%s", j->name);
-	auto_free char *alias = xasprintf("/1.0/containers/%s", j->name);
-	struct operation *op;
-
-	if (j->migration)
-		describe_migration(j, &spec);
-	op = api_operation_new(c, &spec);
-	if (j->migration && migration_session_is_waiting(j->migration))
-		migration_session_publish(j->migration, op);
-	operation_add_resource(op, "instances", url);
-	if (!j->action)
-		operation_add_resource(op, "containers", alias);
-	api_async(c, op);
 }
 
 /* --- create --- */
@@ -318,7 +171,7 @@ static int find_by_properties(struct api_call *c, const struct strmap *want, cha
 }
 
 /* The image is on another server: it is fetched first, and stays here as long as it is of use. */
-static int source_remote(struct api_call *c, struct source_body *src, struct job *j, struct error *err)
+static int source_remote(struct api_call *c, struct source_body *src, struct instance_job *j, struct error *err)
 {
 	const char *name = str_is_empty(src->fingerprint) ? src->alias : src->fingerprint;
 
@@ -339,7 +192,7 @@ static int source_remote(struct api_call *c, struct source_body *src, struct job
 	return 0;
 }
 
-static int source_image(struct api_call *c, struct source_body *src, struct job *j, struct error *err)
+static int source_image(struct api_call *c, struct source_body *src, struct instance_job *j, struct error *err)
 {
 	struct store *s = c->api->store;
 	const struct db_alias *a;
@@ -364,7 +217,7 @@ static int source_image(struct api_call *c, struct source_body *src, struct job 
 	return error_set(err, 400, "Must specify one of alias, fingerprint or properties for init from image");
 }
 
-static int source_copy(struct api_call *c, struct source_body *src, struct job *j, struct error *err)
+static int source_copy(struct api_call *c, struct source_body *src, struct instance_job *j, struct error *err)
 {
 	j->source = INSTANCE_SOURCE_COPY;
 	if (str_is_empty(src->source))
@@ -380,7 +233,7 @@ static int source_copy(struct api_call *c, struct source_body *src, struct job *
 	return instance_find(c->api->instances, c->project, src->source, &j->original, err);
 }
 
-static int source_none(struct api_call *c UNUSED, struct source_body *src UNUSED, struct job *j,
+static int source_none(struct api_call *c UNUSED, struct source_body *src UNUSED, struct instance_job *j,
 		       struct error *err UNUSED)
 {
 	j->source = INSTANCE_SOURCE_NONE;
@@ -388,7 +241,8 @@ static int source_none(struct api_call *c UNUSED, struct source_body *src UNUSED
 }
 
 /* From another server: we connect to it (pull), or it, or a client between the two, to us (push). */
-static int source_migration(struct api_call *c UNUSED, struct source_body *src, struct job *j, struct error *err)
+static int source_migration(struct api_call *c UNUSED, struct source_body *src, struct instance_job *j,
+			    struct error *err)
 {
 	const char *mode = src->mode ? src->mode : "";
 
@@ -407,7 +261,7 @@ static int source_migration(struct api_call *c UNUSED, struct source_body *src, 
 
 static const struct {
 	const char *type;
-	int (*fn)(struct api_call *c, struct source_body *src, struct job *j, struct error *err);
+	int (*fn)(struct api_call *c, struct source_body *src, struct instance_job *j, struct error *err);
 } sources[] = {
 	{"image", source_image},
 	{"copy", source_copy},
@@ -415,7 +269,7 @@ static const struct {
 	{"migration", source_migration},
 };
 
-static int decode_source(struct api_call *c, const struct json *j, struct job *job, struct error *err)
+static int decode_source(struct api_call *c, const struct json *j, struct instance_job *job, struct error *err)
 {
 	CLEANUP(source_done) struct source_body src = {.json = j};
 	int r = j ? json_decode(j, "source", source_fields, &src, NULL, err) : 0;
@@ -429,7 +283,7 @@ static int decode_source(struct api_call *c, const struct json *j, struct job *j
 }
 
 /* What a create spec takes from the job, which must stay as it is meanwhile. */
-static struct instance_create_spec create_spec(const struct job *j)
+static struct instance_create_spec create_spec(const struct instance_job *j)
 {
 	return (struct instance_create_spec){
 		.project = j->project,
@@ -446,7 +300,7 @@ static struct instance_create_spec create_spec(const struct job *j)
 	};
 }
 
-static int fetch_image(struct operation *op, struct job *j, struct error *err)
+static int fetch_image(struct operation *op, struct instance_job *j, struct error *err)
 {
 	CLEANUP(image_result_done) struct image_result res = {0};
 	int r = image_obtain(j->api, op, &j->remote, &res, err);
@@ -458,7 +312,7 @@ static int fetch_image(struct operation *op, struct job *j, struct error *err)
 
 static int create_run(struct operation *op, void *arg, struct error *err)
 {
-	struct job *j = arg;
+	struct instance_job *j = arg;
 	struct instance_create_spec spec;
 	int r = j->remote.project ? fetch_image(op, j, err) : 0;
 
@@ -467,7 +321,7 @@ static int create_run(struct operation *op, void *arg, struct error *err)
 	spec = create_spec(j);
 	r = instance_create(j->api->instances, &spec, err);
 	if (r == 0)
-		job_event(j, j->name, "instance-created");
+		instance_job_event(j, j->name, "instance-created");
 	return r;
 }
 
@@ -492,7 +346,7 @@ static int receive_volume(void *arg, const struct instance_volume *volume, struc
 /* The name has been taken when the request was answered; the other server hears of the end when it is durable. */
 static int receive_run(struct operation *op, void *arg, struct error *err)
 {
-	struct job *j = arg;
+	struct instance_job *j = arg;
 	struct instance_create_spec spec = create_spec(j);
 	CLEANUP(migration_link_freep) struct migration_link *link = NULL;
 	struct moving m = {.progress = {.op = op, .name = j->name}};
@@ -509,17 +363,17 @@ static int receive_run(struct operation *op, void *arg, struct error *err)
 	r = instance_create_finish(begun, &spec, err);
 	migration_answer(link, r < 0 ? error_msg(err) : NULL);
 	if (r == 0)
-		job_event(j, j->name, "instance-created");
+		instance_job_event(j, j->name, "instance-created");
 	return r;
 }
 
-static int start_receive(struct api_call *c, struct job *j, struct error *err)
+static int start_receive(struct api_call *c, struct instance_job *j, struct error *err)
 {
 	struct instance_create_spec spec = create_spec(j);
 	int r = instance_create_begin(c->api->instances, &spec, &j->begun, err);
 
 	if (r == 0)
-		start_job(c, j, "Creating instance", receive_run);
+		instance_job_start(c, j, "Creating instance", receive_run);
 	return r;
 }
 
@@ -549,14 +403,14 @@ static int post_instance(struct api_call *c, struct error *err)
 {
 	CLEANUP(post_done) struct post_body body = {0};
 	uint64_t given;
-	struct job *j;
+	struct instance_job *j;
 	int r = api_decode(c, post_fields, &body, &given, err);
 
 	if (r == 0)
 		r = check_post(c, &body, err);
 	if (r < 0)
 		return r;
-	j = job_new(c, body.name, NULL);
+	j = instance_job_new(c, body.name, NULL);
 	j->architecture = TAKE_PTR(body.architecture);
 	j->description = TAKE_PTR(body.description);
 	j->ephemeral = body.ephemeral;
@@ -568,9 +422,9 @@ static int post_instance(struct api_call *c, struct error *err)
 	if (r == 0 && j->migration)
 		r = start_receive(c, j, err);
 	else if (r == 0)
-		start_job(c, j, "Creating instance", create_run);
+		instance_job_start(c, j, "Creating instance", create_run);
 	if (r < 0)
-		job_free(j);
+		instance_job_free(j);
 	return r;
 }
 
@@ -604,7 +458,7 @@ static void put_done(struct put_body *b)
 	json_decode_done(put_fields, b);
 }
 
-static int apply_update(struct job *j, struct error *err)
+static int apply_update(struct instance_job *j, struct error *err)
 {
 	struct instance_put put = {
 		.architecture = j->architecture ? j->architecture : "",
@@ -617,7 +471,7 @@ static int apply_update(struct job *j, struct error *err)
 	int r = instance_update(j->instance, &put, err);
 
 	if (r == 0)
-		job_event(j, j->name, "instance-updated");
+		instance_job_event(j, j->name, "instance-updated");
 	return r;
 }
 
@@ -643,7 +497,7 @@ static int put_instance(struct api_call *c, struct error *err)
 {
 	CLEANUP(instance_unrefp) struct instance *i = NULL;
 	CLEANUP(put_done) struct put_body body = {0};
-	struct job *j;
+	struct instance_job *j;
 	uint64_t given;
 	int r = begin_change(c, &i, &body, &given, err);
 
@@ -651,7 +505,7 @@ static int put_instance(struct api_call *c, struct error *err)
 		r = error_set(err, 400, "Snapshots are not supported by this server yet");
 	if (r < 0)
 		return r;
-	j = job_new(c, c->params[0], i);
+	j = instance_job_new(c, c->params[0], i);
 	j->architecture = TAKE_PTR(body.architecture);
 	j->description = TAKE_PTR(body.description);
 	j->ephemeral = body.ephemeral;
@@ -660,7 +514,7 @@ static int put_instance(struct api_call *c, struct error *err)
 	strv_copy(&j->profiles, &body.profiles);
 	if (!(given & (1u << PUT_PROFILES)))
 		strv_add(&j->profiles, "default");
-	start_job(c, j, "Updating instance", update_run);
+	instance_job_start(c, j, "Updating instance", update_run);
 	return 0;
 }
 
@@ -670,7 +524,7 @@ static int patch_instance(struct api_call *c, struct error *err)
 	CLEANUP(put_done) struct put_body body = {0};
 	auto_free char *architecture = NULL;
 	auto_free char *description = NULL;
-	struct job *j;
+	struct instance_job *j;
 	uint64_t given;
 	int r = begin_change(c, &i, &body, &given, err);
 
@@ -678,7 +532,7 @@ static int patch_instance(struct api_call *c, struct error *err)
 		r = error_set(err, 400, "Can't call PATCH in restore mode");
 	if (r < 0)
 		return r;
-	j = job_new(c, c->params[0], i);
+	j = instance_job_new(c, c->params[0], i);
 	instance_current(i, &architecture, &description, &j->ephemeral, &j->config, &j->devices, &j->profiles);
 	j->architecture = given & (1u << PUT_ARCHITECTURE) ? TAKE_PTR(body.architecture) : TAKE_PTR(architecture);
 	j->description = given & (1u << PUT_DESCRIPTION) ? TAKE_PTR(body.description) : TAKE_PTR(description);
@@ -690,7 +544,7 @@ static int patch_instance(struct api_call *c, struct error *err)
 	for (size_t k = 0; k < body.devices.len; k++)
 		mapmap_set(&j->devices, body.devices.items[k].key, &body.devices.items[k].map);
 	r = apply_update(j, err);
-	job_free(j);
+	instance_job_free(j);
 	if (r == 0)
 		api_empty(c);
 	return r;
@@ -698,11 +552,11 @@ static int patch_instance(struct api_call *c, struct error *err)
 
 static int rename_run(struct operation *op UNUSED, void *arg, struct error *err)
 {
-	struct job *j = arg;
+	struct instance_job *j = arg;
 	int r = instance_rename(j->instance, j->new_name, err);
 
 	if (r == 0)
-		job_event(j, j->new_name, "instance-renamed");
+		instance_job_event(j, j->new_name, "instance-renamed");
 	return r;
 }
 
@@ -723,7 +577,7 @@ static int send_volume(void *arg, const struct instance_volume *volume, struct e
 
 static int send_run(struct operation *op, void *arg, struct error *err)
 {
-	struct job *j = arg;
+	struct instance_job *j = arg;
 	CLEANUP(migration_link_freep) struct migration_link *link = NULL;
 	struct moving m = {.progress = {.op = op, .name = j->name}};
 	int r = migration_session_link(j->migration, &link, err);
@@ -764,23 +618,23 @@ static void rename_done(struct rename_body *b)
 /* A client asks for live where it can be had: of an instance that does not run there is nothing live to move. */
 static int migrate_instance(struct api_call *c, const struct rename_body *body, struct instance *i, struct error *err)
 {
-	struct job *j;
+	struct instance_job *j;
 	int r = 0;
 
 	if (instance_state(i) != CONTAINER_STOPPED)
 		return error_set(err, 400,
 				 body->live ? "Live migration is not supported by this server: stop the instance first"
 					    : "Only stopped instances can be migrated by this server: stop it first");
-	j = job_new(c, c->params[0], i);
+	j = instance_job_new(c, c->params[0], i);
 	if (json_kind(body->target) == JSON_OBJECT)
 		r = migration_session_new_dial(body->target, &j->migration, err);
 	else
 		j->migration = migration_session_new();
 	if (r < 0) {
-		job_free(j);
+		instance_job_free(j);
 		return r;
 	}
-	start_job(c, j, "Migrating instance", send_run);
+	instance_job_start(c, j, "Migrating instance", send_run);
 	return 0;
 }
 
@@ -790,7 +644,7 @@ static int post_to_instance(struct api_call *c, struct error *err)
 	CLEANUP(instance_unrefp) struct instance *other = NULL;
 	CLEANUP(rename_done) struct rename_body body = {0};
 	auto_error struct error absent = ERROR_INIT;
-	struct job *j;
+	struct instance_job *j;
 	int r = find(c, &i, err);
 
 	if (r == 0)
@@ -806,19 +660,19 @@ static int post_to_instance(struct api_call *c, struct error *err)
 		r = error_set(err, 409, "Name \"%s\" already in use", body.name);
 	if (r < 0)
 		return r;
-	j = job_new(c, c->params[0], i);
+	j = instance_job_new(c, c->params[0], i);
 	j->new_name = TAKE_PTR(body.name);
-	start_job(c, j, "Renaming instance", rename_run);
+	instance_job_start(c, j, "Renaming instance", rename_run);
 	return 0;
 }
 
 static int delete_run(struct operation *op UNUSED, void *arg, struct error *err)
 {
-	struct job *j = arg;
+	struct instance_job *j = arg;
 	int r = instance_delete(j->instance, err);
 
 	if (r == 0)
-		job_event(j, j->name, "instance-deleted");
+		instance_job_event(j, j->name, "instance-deleted");
 	return r;
 }
 
@@ -831,220 +685,7 @@ static int delete_instance(struct api_call *c, struct error *err)
 		return r;
 	if (instance_state(i) != CONTAINER_STOPPED)
 		return error_set(err, 400, "Instance is running");
-	start_job(c, job_new(c, c->params[0], i), "Deleting instance", delete_run);
-	return 0;
-}
-
-/* --- state --- */
-
-static int do_start(struct job *j, struct error *err)
-{
-	return instance_start(j->instance, err);
-}
-
-static int do_stop(struct job *j, struct error *err)
-{
-	return instance_stop(j->instance, j->force, j->timeout_s < 0 ? -1 : MIN_OF(j->timeout_s, INT32_MAX) * 1000,
-			     err);
-}
-
-static int do_restart(struct job *j, struct error *err)
-{
-	return instance_restart(j->instance, j->force, j->timeout_s < 0 ? -1 : MIN_OF(j->timeout_s, INT32_MAX) * 1000,
-				err);
-}
-
-static int do_freeze(struct job *j, struct error *err)
-{
-	return instance_freeze(j->instance, err);
-}
-
-static int do_unfreeze(struct job *j, struct error *err)
-{
-	return instance_unfreeze(j->instance, err);
-}
-
-/* The actions of PUT state; which instances a bulk change takes. */
-static const struct action {
-	const char *name;
-	int (*fn)(struct job *j, struct error *err);
-	const char *description;
-	const char *event;
-	unsigned bulk_states; /* bit per enum container_state */
-} actions[] = {
-	{"start", do_start, "Starting instance", "instance-started", 1u << CONTAINER_STOPPED},
-	{"stop", do_stop, "Stopping instance", "instance-stopped", 1u << CONTAINER_RUNNING | 1u << CONTAINER_FROZEN},
-	{"restart", do_restart, "Restarting instance", "instance-restarted",
-	 1u << CONTAINER_RUNNING | 1u << CONTAINER_FROZEN},
-	{"freeze", do_freeze, "Freezing instance", "instance-paused", 1u << CONTAINER_RUNNING},
-	{"unfreeze", do_unfreeze, "Unfreezing instance", "instance-resumed", 1u << CONTAINER_FROZEN},
-};
-
-struct state_body {
-	char *action;
-	int64_t timeout;
-	bool force;
-	bool stateful;
-};
-
-static const struct json_field state_fields[] = {
-	JSON_FIELD(JSON_FIELD_STRING, struct state_body, action, "action", 0),
-	JSON_FIELD(JSON_FIELD_INT, struct state_body, timeout, "timeout", 0),
-	JSON_FIELD(JSON_FIELD_BOOL, struct state_body, force, "force", 0),
-	JSON_FIELD(JSON_FIELD_BOOL, struct state_body, stateful, "stateful", 0),
-	JSON_FIELD_END,
-};
-
-static void state_done(struct state_body *b)
-{
-	json_decode_done(state_fields, b);
-}
-
-static int find_action(const struct state_body *body, const struct action **ret, struct error *err)
-{
-	if (body->stateful)
-		return error_set(err, 400, "Stateful stop and start are not supported by this server yet");
-	for (size_t k = 0; k < ARRAY_SIZE(actions); k++) {
-		if (body->action && streq(body->action, actions[k].name)) {
-			*ret = &actions[k];
-			return 0;
-		}
-	}
-	return error_set(err, 400, "Unknown action: '%s'", body->action ? body->action : "");
-}
-
-static int state_run(struct operation *op UNUSED, void *arg, struct error *err)
-{
-	struct job *j = arg;
-	int r = j->action->fn(j, err);
-
-	if (r == 0)
-		job_event(j, j->name, j->action->event);
-	return r;
-}
-
-static int put_state(struct api_call *c, struct error *err)
-{
-	CLEANUP(instance_unrefp) struct instance *i = NULL;
-	CLEANUP(state_done) struct state_body body = {.timeout = -1};
-	const struct action *action = NULL;
-	struct job *j;
-	int r = find(c, &i, err);
-
-	if (r == 0)
-		r = api_decode(c, state_fields, &body, NULL, err);
-	if (r == 0)
-		r = find_action(&body, &action, err);
-	if (r < 0)
-		return r;
-	j = job_new(c, c->params[0], i);
-	j->action = action;
-	j->force = body.force;
-	j->timeout_s = body.timeout;
-	start_job(c, j, action->description, state_run);
-	return 0;
-}
-
-/* --- state of all --- */
-
-struct bulk {
-	struct api *api;
-	struct job **jobs;
-	size_t n;
-};
-
-static void bulk_free(void *arg)
-{
-	struct bulk *b = arg;
-
-	for (size_t k = 0; k < b->n; k++)
-		job_free(b->jobs[k]);
-	free(b->jobs);
-	free(b);
-}
-
-static int bulk_run(struct operation *op UNUSED, void *arg, struct error *err)
-{
-	struct bulk *b = arg;
-	int first = 0;
-
-	for (size_t k = 0; k < b->n; k++) {
-		struct job *j = b->jobs[k];
-		auto_error struct error e = ERROR_INIT;
-		int r = j->action->fn(j, &e);
-
-		if (r == 0) {
-			job_event(j, j->name, j->action->event);
-		} else if (first == 0) {
-			error_wrap(&e, "Instance \"%s\"", j->name);
-			first = error_move(err, &e);
-		}
-	}
-	return first;
-}
-
-/* Names of the project's instances whose state the action wants. */
-static int bulk_collect(struct api_call *c, const struct action *action, const struct state_body *body, struct bulk *b,
-			struct error *err)
-{
-	auto_strbuf struct strbuf text = STRBUF_INIT;
-	auto_json struct json *list = NULL;
-	int r = instances_render(c->api->instances, c->project, INSTANCE_LIST_OBJECTS, "instances", NULL, NULL,
-				 &JSONW(&text), err);
-
-	if (r == 0)
-		r = json_parse(text.data, text.len, &list, err);
-	for (size_t k = 0; r == 0 && k < json_len(list); k++) {
-		CLEANUP(instance_unrefp) struct instance *i = NULL;
-		const char *name = json_get_str(json_at(list, k), "name");
-		auto_error struct error gone = ERROR_INIT;
-		struct job *j;
-
-		if (instance_find(c->api->instances, c->project, name, &i, &gone) < 0 ||
-		    !(action->bulk_states & (1u << instance_state(i))))
-			continue;
-		j = job_new(c, name, i);
-		j->action = action;
-		j->force = body->force;
-		j->timeout_s = body->timeout;
-		b->jobs = xreallocarray(b->jobs, b->n + 1, sizeof(*b->jobs));
-		b->jobs[b->n++] = j;
-	}
-	return r;
-}
-
-static int put_instances(struct api_call *c, struct error *err)
-{
-	CLEANUP(state_done) struct state_body body = {.timeout = -1};
-	struct operation_spec spec = {.project = c->project, .run = bulk_run, .arg_free = bulk_free};
-	const struct action *action = NULL;
-	const struct json *json;
-	struct operation *op;
-	struct bulk *b;
-	int r = api_body(c, &json, err);
-
-	if (r == 0)
-		r = json_decode(json_get(json, "state"), "state", state_fields, &body, NULL, err);
-	if (r == 0)
-		r = find_action(&body, &action, err);
-	if (r < 0)
-		return r;
-	b = xnew(struct bulk);
-	b->api = c->api;
-	r = bulk_collect(c, action, &body, b, err);
-	if (r < 0) {
-		bulk_free(b);
-		return r;
-	}
-	spec.arg = b;
-	spec.description = action->description;
-	op = api_operation_new(c, &spec);
-	for (size_t k = 0; k < b->n; k++) {
-		auto_free char *url = xasprintf("/1.0/instances/%s", b->jobs[k]->name);
-
-		operation_add_resource(op, "instances", url);
-	}
-	api_async(c, op);
+	instance_job_start(c, instance_job_new(c, c->params[0], i), "Deleting instance", delete_run);
 	return 0;
 }
 
@@ -1061,12 +702,6 @@ const struct api_route api_instance_routes[] = {
 	 .handler = post_instance,
 	 .body = post_fields,
 	 .doc = "Create an instance from an image, as a copy, from another server, or empty"},
-	{.path = "/1.0/instances",
-	 .method = HTTP_PUT,
-	 .perm = PERM_INSTANCE_USE,
-	 .handler = put_instances,
-	 .body = state_fields,
-	 .doc = "Change the state of all instances of the project"},
 	{.path = "/1.0/instances/{name}",
 	 .method = HTTP_GET,
 	 .perm = PERM_PROJECT_VIEW,
@@ -1095,16 +730,5 @@ const struct api_route api_instance_routes[] = {
 	 .perm = PERM_INSTANCE_EDIT,
 	 .handler = delete_instance,
 	 .doc = "Delete a stopped instance"},
-	{.path = "/1.0/instances/{name}/state",
-	 .method = HTTP_GET,
-	 .perm = PERM_PROJECT_VIEW,
-	 .handler = get_state,
-	 .doc = "What an instance uses now"},
-	{.path = "/1.0/instances/{name}/state",
-	 .method = HTTP_PUT,
-	 .perm = PERM_INSTANCE_USE,
-	 .handler = put_state,
-	 .body = state_fields,
-	 .doc = "Start, stop, restart, freeze or unfreeze"},
 	{0},
 };

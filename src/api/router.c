@@ -19,11 +19,14 @@
 #define METRICS_CONNECTIONS_MAX 16
 #define RESTRICTED_OPERATIONS_MAX 64
 
+/* one a line */
+/* clang-format off */
 const struct api_route *const api_route_tables[] = {
 	api_server_routes,
 	api_certificate_routes,
 	api_operation_routes,
 	api_instance_routes,
+	api_state_routes,
 	api_exec_routes,
 	api_log_routes,
 	api_image_routes,
@@ -38,6 +41,7 @@ const struct api_route *const api_route_tables[] = {
 	api_metrics_routes,
 	NULL,
 };
+/* clang-format on */
 
 /* The paths that older clients use for instances. */
 static const char *const instance_prefixes[] = {"instances", "containers", "virtual-machines"};
