@@ -1,0 +1,118 @@
+/*
+ * One NIC of one instance: read once from its device's options into a value (nic_read.c), then made, changed and
+ * removed on the host by what its type is (nic_bridged.c, nic_routed.c ...). Knows nothing of struct instance.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/strmap.h"
+#include "config/ip.h"
+#include "network/network.h"
+
+enum nic_type { NIC_BRIDGED, NIC_ROUTED, NIC_P2P, NIC_MACVLAN, NIC_PHYSICAL };
+
+/* What a NIC has of one family. */
+struct nic_family {
+	bool filtering;            /* security.ipvN_filtering */
+	bool none;                 /* ipvN.address=none: nothing may pass */
+	struct ip_addr *addresses; /* bridged: at most one */
+	size_t n_addresses;
+	struct ip_prefix *routes; /* ipvN.routes, then ipvN.routes.external */
+	size_t n_routes;
+	bool gateway;                /* routed: ipvN.gateway is not none */
+	struct ip_addr host_address; /* routed */
+	uint32_t host_table;         /* routed; 0: none */
+	bool probe;                  /* routed: ipvN.neighbor_probe */
+};
+
+struct nic {
+	enum nic_type type;
+	char *project;
+	char *instance;
+	char *device;
+	char *label;                 /* INST.DEV, or PROJECT_INST.DEV outside the default project */
+	char *parent;                /* the bridge, or the parent interface; NULL: none (p2p, routed without) */
+	struct network_view network; /* managed is false for unmanaged parents and other types */
+	char name[16];               /* in the container; "" when not known yet (profiles) */
+	char host_name[16];          /* wanted (host_name), or running (volatile); "" when neither */
+	bool has_mac;
+	struct mac_addr mac; /* hwaddr, else volatile.DEV.hwaddr */
+	unsigned mtu;        /* 0: the parent's */
+	bool mac_filtering;
+	bool port_isolation;
+	uint64_t ingress_bits; /* per second; 0: no limit. limits.max is in both */
+	uint64_t egress_bits;
+	struct nic_family v4;
+	struct nic_family v6;
+};
+
+#define NIC_INIT ((struct nic){0})
+#define auto_nic CLEANUP(nic_done)
+void nic_done(struct nic *n);
+
+struct nic_owner {
+	const char *project;
+	const char *instance;
+	const char *device;
+};
+
+/*
+ * Read the options of a NIC that device_validate() has accepted; @volatile_ has its volatile.DEV.* keys (NULL: none).
+ * Errors: 400 with the reference's texts: an unknown network, an address that does not fit the network (spec 2.3).
+ * Looks at configurations only, not at the host.
+ */
+int nic_read(struct networks *all, const struct nic_owner *owner, const struct strmap *options,
+	     const struct strmap *volatile_, struct nic *ret, struct error *err);
+/* Is there any filter? (Either IP filter includes the hardware address.) */
+bool nic_is_filtered(const struct nic *n);
+/* May @before become @after on a running instance without unplugging? Only live options differ. */
+bool nic_change_is_live(const struct strmap *before, const struct strmap *after);
+/* 409 when both cannot be on one network: hardware address, static address, DNS name (spec 2.3). */
+int nic_check_conflict(const struct nic *n, const struct nic *other, struct error *err);
+
+/*
+ * The addresses of a filtered NIC whose configuration names none: from its host entry, its lease, or the first free one
+ * (spec 2.7); written to its host entry. AF_UNSPEC: the network can give none, so the protocol is blocked.
+ */
+int nic_allocate(struct networks *all, const struct nic *n, int family, struct ip_addr *ret, struct error *err);
+
+/* --- the host's side (nic_host.c and one file per type) --- */
+
+/* What the container's side of a started NIC is. */
+struct nic_guest {
+	char link[16]; /* the interface that is to be moved in; it lies in the daemon's namespace */
+	char name[16]; /* under this name */
+	struct mac_addr mac;
+	unsigned mtu;                /* 0: as it is */
+	struct ip_prefix *addresses; /* routed: to be configured inside */
+	size_t n_addresses;
+	struct ip_addr gateway4; /* AF_UNSPEC: none; reached over the link without a subnet */
+	struct ip_addr gateway6;
+};
+
+void nic_guest_done(struct nic_guest *g);
+
+/*
+ * Make the host's side, with its filters in force before it can carry a frame. @changes gets the volatile keys to store
+ * ("volatile.eth0.host_name" ...). On error everything is undone. The instance is not running yet, or the NIC is about
+ * to be plugged into it.
+ */
+int nic_start(struct networks *all, struct nic *n, struct nic_guest *ret, struct strmap *changes, struct error *err);
+/*
+ * Remove all that nic_start() made, whatever of it is still there, and (physical) bring the interface back as it was.
+ * @volatile_ as stored; @changes gets what is to be cleared. Does all it can; the first error is returned.
+ */
+int nic_stop(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct strmap *changes,
+	     struct error *err);
+/* Move the guest's end into a running container's namespace and configure it there, up. */
+int nic_plug(struct networks *all, const struct nic_guest *g, int netns_fd, struct link_ns *inside, struct error *err);
+/* Live change from @before to @after (nic_change_is_live()); on error what was before is in force. */
+int nic_update(struct networks *all, const struct nic *before, const struct nic *after, struct error *err);
+/* After a restart of the daemon: note the filters of a running instance's NIC again, before firewall_start(). */
+int nic_resume(struct networks *all, const struct nic *n, struct error *err);
+/* Host entry of dnsmasq as it shall be now (bridged on managed networks); for stopped instances too. */
+int nic_host_entry_set(struct networks *all, const struct nic *n, struct error *err);
+int nic_host_entry_remove(struct networks *all, const struct nic *n, struct error *err);
