@@ -50,6 +50,7 @@ struct link_veth {
 	const struct mac_addr *guest_mac; /* NULL: the kernel's */
 };
 
+/* A pair; both ends are down. */
 int link_add_veth(struct link_ns *ns, const struct link_veth *v, struct error *err);
 /* In bridge mode on @parent. */
 int link_add_macvlan(struct link_ns *ns, const char *name, const char *parent, unsigned mtu, const struct mac_addr *mac,
@@ -57,8 +58,11 @@ int link_add_macvlan(struct link_ns *ns, const char *name, const char *parent, u
 /* Fine when it is not there. */
 int link_delete(struct link_ns *ns, const char *name, struct error *err);
 
+/* Up or down (IFF_UP). */
 int link_set_up(struct link_ns *ns, const char *name, bool up, struct error *err);
+/* Bytes. */
 int link_set_mtu(struct link_ns *ns, const char *name, unsigned mtu, struct error *err);
+/* Some drivers want the link to be down. */
 int link_set_mac(struct link_ns *ns, const char *name, const struct mac_addr *mac, struct error *err);
 /* The link must be down. */
 int link_rename(struct link_ns *ns, const char *name, const char *new_name, struct error *err);

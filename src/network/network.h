@@ -36,7 +36,9 @@ void networks_start(struct networks *all);
 /* Full shutdown: take every network down. */
 void networks_shutdown(struct networks *all);
 
+/* What networks_new() was given. */
 struct link_ns *networks_links(struct networks *all);
+/* The same. */
 struct firewall *networks_firewall(struct networks *all);
 /* The dnsmasq of a network, NULL when there is no such network; lives until the network is deleted. */
 struct dnsmasq *networks_dnsmasq(struct networks *all, const char *name);
