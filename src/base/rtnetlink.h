@@ -23,10 +23,13 @@ struct rtnl_attr {
 	struct rtnl_bytes value;
 };
 
-/* A question: the header, a body of fixed size, attributes. Filled by rtnl_request_init() and rtnl_request_add(). */
+/*
+ * A question or an order: the header, a body of fixed size, attributes. Filled by rtnl_request_init() and the functions
+ * below it. What our own code puts in fits: more than there is room for is a bug and aborts.
+ */
 struct rtnl_request {
 	struct nlmsghdr h;
-	unsigned char body[64];
+	unsigned char body[4080];
 };
 
 /* Called for each message of an answer with what follows its header; a negative errno ends the reading. */
@@ -46,12 +49,29 @@ int rtnl_packet(struct rtnl_bytes packet, rtnl_message_fn fn, void *arg) MUST_US
 
 /* Begin a question of kind @type; @flags (NLM_F_DUMP or NLM_F_ACK) make the kernel end its answer. */
 void rtnl_request_init(struct rtnl_request *rq, uint16_t type, uint16_t flags, const void *body, size_t size);
-/* Add an attribute with a 32 bit value; there is room for four. */
+/* Add an attribute with a 32 bit value. */
 void rtnl_request_add(struct rtnl_request *rq, uint16_t type, int32_t value);
+/* Add an attribute of @size bytes; a text with its NUL. */
+void rtnl_request_put(struct rtnl_request *rq, uint16_t type, const void *value, size_t size);
+void rtnl_request_put_text(struct rtnl_request *rq, uint16_t type, const char *text);
+/* Bytes without an attribute's header: the body that some nested attributes begin with. */
+void rtnl_request_put_raw(struct rtnl_request *rq, const void *data, size_t size);
+/* Begin an attribute that holds the attributes which follow, until rtnl_request_end() with what this returned. */
+size_t rtnl_request_nest(struct rtnl_request *rq, uint16_t type);
+void rtnl_request_end(struct rtnl_request *rq, size_t nest);
 /*
  * A socket in the calling thread's network namespace. @strict: the kernel refuses what it does not understand in a
  * question instead of ignoring it; -EOPNOTSUPP where it cannot. Returns the fd.
  */
 int rtnl_open(bool strict, struct error *err);
+/* Have refusals explained in words, where the kernel can. */
+void rtnl_want_reasons(int sock);
+/* The kernel's words for a refusal in this packet; the caller frees. NULL: it gave none. */
+char *rtnl_reason(struct rtnl_bytes packet);
 /* Send @rq and go through the whole answer. Negative errno as of rtnl_packet(). */
 int rtnl_ask(int sock, const struct rtnl_request *rq, rtnl_message_fn fn, void *arg) MUST_USE;
+/*
+ * Same, on a socket that is kept: what is left of the answer to a question with another number (nlmsg_seq) is passed
+ * over. On refusal *@ret_reason is as of rtnl_reason(), else NULL.
+ */
+int rtnl_ask_reason(int sock, const struct rtnl_request *rq, rtnl_message_fn fn, void *arg, char **ret_reason) MUST_USE;
