@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "base/strbuf.h"
 #include "base/strv.h"
 #include "config/keys_tables.h"
 #include "config/names.h"
@@ -21,6 +22,7 @@ static const struct scope_row scopes[CONFIG_SCOPE_COUNT] = {
 	[CONFIG_SCOPE_PROFILE] = {config_keys_instance, CONFIG_INSTANCE_ONLY},
 	[CONFIG_SCOPE_POOL] = {config_keys_pool, 0},
 	[CONFIG_SCOPE_PROJECT] = {config_keys_project, 0},
+	[CONFIG_SCOPE_NETWORK] = {config_keys_network, 0},
 };
 
 static const char *const type_names[] = {
@@ -127,10 +129,14 @@ static int check_size_percent(const struct config_key *key, const char *value, s
 
 static int check_enum(const struct config_key *key, const char *value, struct error *err)
 {
-	for (const char *const *v = key->values; *v; v++)
+	auto_strbuf struct strbuf all = STRBUF_INIT;
+
+	for (const char *const *v = key->values; *v; v++) {
 		if (streq(*v, value))
 			return 0;
-	return error_set(err, 400, "Invalid value \"%s\" (not one of the accepted ones)", value);
+		strbuf_appendf(&all, "%s%s", all.len ? " " : "", *v);
+	}
+	return error_set(err, 400, "Invalid value \"%s\" (not one of [%s])", value, strbuf_str(&all));
 }
 
 static int check_octal(const struct config_key *key UNUSED, const char *value, struct error *err)
@@ -184,6 +190,8 @@ int config_check_value(const struct config_key *key, const char *name, const cha
 
 	if (str_is_empty(value))
 		return 0;
+	if (key->flags & CONFIG_LATER && key->check)
+		return key->check(name, value, err);
 	if (key->flags & CONFIG_LATER)
 		return error_set(err, 400, "Configuration key \"%s\" is not supported by this server yet", name);
 	if (!text_is_clean(value, key->flags & CONFIG_MULTILINE))
@@ -193,6 +201,29 @@ int config_check_value(const struct config_key *key, const char *name, const cha
 	if (r == 0 && key->check)
 		r = key->check(name, value, err);
 	return r;
+}
+
+/* Networks name themselves, too: @name is the network's. */
+static int network_error(const char *name, const struct config_key *key, const struct strmap_item *item,
+			 struct error *err)
+{
+	if (!key)
+		return error_set(err, 400, "Invalid option for network \"%s\" option \"%s\"", name, item->key);
+	return error_wrap(err, "Invalid value for network \"%s\" option \"%s\"", name, item->key);
+}
+
+int config_validate_network(const char *name, const struct strmap *config, struct error *err)
+{
+	for (size_t i = 0; i < config->len; i++) {
+		const struct strmap_item *item = &config->items[i];
+		const struct config_key *key = config_key_find(CONFIG_SCOPE_NETWORK, item->key);
+
+		if (!key || !text_is_clean(item->key, false))
+			return network_error(name, NULL, item, err);
+		if (config_check_value(key, item->key, item->value, err) < 0)
+			return network_error(name, key, item, err);
+	}
+	return 0;
 }
 
 static int refuse_unknown(enum config_scope scope, const char *name, const char *value, struct error *err)

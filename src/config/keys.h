@@ -16,6 +16,7 @@ enum config_scope {
 	CONFIG_SCOPE_PROFILE,  /* rows of instances, without volatile.* and image.* */
 	CONFIG_SCOPE_POOL,
 	CONFIG_SCOPE_PROJECT,
+	CONFIG_SCOPE_NETWORK,
 	CONFIG_SCOPE_COUNT,
 };
 
@@ -36,9 +37,10 @@ enum config_type {
 enum config_flags {
 	CONFIG_LIVE = 1 << 0,          /* a change takes effect on a running instance */
 	CONFIG_INSTANCE_ONLY = 1 << 1, /* not in profiles */
-	CONFIG_LATER = 1 << 2,         /* known, but this server cannot do it yet: any value is refused */
-	CONFIG_MULTILINE = 1 << 3,     /* line breaks and tabs are part of the value */
-	CONFIG_SECRET = 1 << 4,        /* shown as the boolean true, kept out of logs */
+	CONFIG_LATER =
+		1 << 2, /* known, but this server cannot do it yet: any value is refused, by check() or plainly */
+	CONFIG_MULTILINE = 1 << 3, /* line breaks and tabs are part of the value */
+	CONFIG_SECRET = 1 << 4,    /* shown as the boolean true, kept out of logs */
 };
 
 struct config_key {
@@ -74,3 +76,8 @@ int config_check_value(const struct config_key *key, const char *name, const cha
  * key`; keys for later: `Configuration key "foo" is not supported by this server yet`.
  */
 int config_validate(enum config_scope scope, const struct strmap *config, struct error *err);
+/*
+ * The same for the network @name: 400 `Invalid option for network "NET" option "KEY"`, `Invalid value for network "NET"
+ * option "KEY": REASON`.
+ */
+int config_validate_network(const char *name, const struct strmap *config, struct error *err);

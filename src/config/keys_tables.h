@@ -7,6 +7,7 @@ extern const struct config_key config_keys_server[];
 extern const struct config_key config_keys_instance[];
 extern const struct config_key config_keys_pool[];
 extern const struct config_key config_keys_project[];
+extern const struct config_key config_keys_network[];
 
 #define CONFIG_LATER_ROW(key)                                                    \
 	{                                                                        \

@@ -93,6 +93,18 @@ struct db_pool {
 	struct strmap config;
 };
 
+/* A managed network. */
+struct db_network {
+	int64_t id;
+	char *name;
+	char *type; /* "bridge" */
+	char *description;
+	struct strmap config;
+	char *hwaddr;   /* of the bridge, unless the configuration has another */
+	char *new_name; /* phase renaming; NULL: none */
+	enum db_phase phase;
+};
+
 /* Who may come from afar. */
 struct db_certificate {
 	int64_t id;
@@ -121,6 +133,7 @@ void db_profile_done(struct db_profile *r);
 void db_image_done(struct db_image *r);
 void db_alias_done(struct db_alias *r);
 void db_pool_done(struct db_pool *r);
+void db_network_done(struct db_network *r);
 void db_certificate_done(struct db_certificate *r);
 void db_token_done(struct db_token *r); /* wipes the secret */
 
@@ -130,6 +143,7 @@ int db_profiles_load(struct db *db, void (*fn)(struct db_profile *row, void *arg
 int db_images_load(struct db *db, void (*fn)(struct db_image *row, void *arg), void *arg, struct error *err);
 int db_aliases_load(struct db *db, void (*fn)(struct db_alias *row, void *arg), void *arg, struct error *err);
 int db_pools_load(struct db *db, void (*fn)(struct db_pool *row, void *arg), void *arg, struct error *err);
+int db_networks_load(struct db *db, void (*fn)(struct db_network *row, void *arg), void *arg, struct error *err);
 int db_certificates_load(struct db *db, void (*fn)(struct db_certificate *row, void *arg), void *arg,
 			 struct error *err);
 int db_tokens_load(struct db *db, void (*fn)(struct db_token *row, void *arg), void *arg, struct error *err);
@@ -166,6 +180,11 @@ int db_alias_delete(struct db *db, int64_t id, struct error *err);
 int db_pool_insert(struct db *db, struct db_pool *row, struct error *err);
 int db_pool_update(struct db *db, const struct db_pool *row, struct error *err);
 int db_pool_delete(struct db *db, int64_t id, struct error *err);
+
+/* Networks. insert fills in row->id; 409 when the name is taken. Update writes every column but id, type and hwaddr. */
+int db_network_insert(struct db *db, struct db_network *row, struct error *err);
+int db_network_update(struct db *db, const struct db_network *row, struct error *err);
+int db_network_delete(struct db *db, int64_t id, struct error *err);
 
 /* Certificates. insert fills in row->id; 409 when the fingerprint is taken. */
 int db_certificate_insert(struct db *db, struct db_certificate *row, struct error *err);

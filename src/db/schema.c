@@ -54,6 +54,12 @@ static const char *const steps[] = {
 
 	/* where an image came from: JSON, or nothing */
 	"ALTER TABLE images ADD COLUMN source TEXT NOT NULL DEFAULT '';",
+
+	/* managed networks; hwaddr is what the bridge has unless its configuration says otherwise, new_name that of a
+	   rename which has begun */
+	"CREATE TABLE networks (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"
+	" description TEXT NOT NULL, config TEXT NOT NULL, hwaddr TEXT NOT NULL, new_name TEXT,"
+	" phase INTEGER NOT NULL);",
 };
 
 int64_t schema_version(void)

@@ -15,6 +15,18 @@ static void pool_copy(struct db_pool *to, const struct db_pool *from)
 	strmap_copy(&to->config, &from->config);
 }
 
+static void network_copy(struct db_network *to, const struct db_network *from)
+{
+	*to = (struct db_network){.id = from->id,
+				  .name = xstrdup(from->name),
+				  .type = xstrdup(from->type),
+				  .description = xstrdup(from->description),
+				  .hwaddr = xstrdup(from->hwaddr),
+				  .new_name = xstrdup_null(from->new_name),
+				  .phase = from->phase};
+	strmap_copy(&to->config, &from->config);
+}
+
 static void profile_copy(struct db_profile *to, const struct db_profile *from)
 {
 	*to = (struct db_profile){.id = from->id,
@@ -53,7 +65,7 @@ static void alias_copy(struct db_alias *to, const struct db_alias *from)
 }
 
 /*
- * The four lists are alike: rows behind pointers, found by id, added at the end, replaced whole. @kind is pool,
+ * The lists are alike: rows behind pointers, found by id, added at the end, replaced whole. @kind is pool, network,
  * profile, image or alias; the macros give each its typed helpers.
  */
 #define DEFINE_LIST(kind, kinds)                                                                             \
@@ -125,6 +137,7 @@ static void alias_copy(struct db_alias *to, const struct db_alias *from)
 	}
 
 DEFINE_LIST(pool, pools)
+DEFINE_LIST(network, networks)
 DEFINE_LIST(profile, profiles)
 DEFINE_LIST(image, images)
 DEFINE_LIST(alias, aliases)
@@ -139,6 +152,8 @@ int store_new(struct db *db, struct store **ret, struct error *err)
 	r = db_config_load(db, &s->config, err);
 	if (r == 0)
 		r = db_pools_load(db, pool_loaded, s, err);
+	if (r == 0)
+		r = db_networks_load(db, network_loaded, s, err);
 	if (r == 0)
 		r = db_profiles_load(db, profile_loaded, s, err);
 	if (r == 0)
@@ -161,6 +176,8 @@ void store_free(struct store *s)
 	strmap_done(&s->config);
 	while (s->n_pools)
 		pool_drop(s, s->pools[0]->id);
+	while (s->n_networks)
+		network_drop(s, s->networks[0]->id);
 	while (s->n_profiles)
 		profile_drop(s, s->profiles[0]->id);
 	while (s->n_images)
@@ -168,6 +185,7 @@ void store_free(struct store *s)
 	while (s->n_aliases)
 		alias_drop(s, s->aliases[0]->id);
 	free(s->pools);
+	free(s->networks);
 	free(s->profiles);
 	free(s->images);
 	free(s->aliases);
@@ -181,6 +199,14 @@ struct db_pool *store_pool_locked(struct store *s, const char *name)
 	for (size_t i = 0; i < s->n_pools; i++)
 		if (streq(s->pools[i]->name, name))
 			return s->pools[i];
+	return NULL;
+}
+
+struct db_network *store_network_locked(struct store *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_networks; i++)
+		if (streq(s->networks[i]->name, name))
+			return s->networks[i];
 	return NULL;
 }
 
@@ -254,6 +280,18 @@ int store_pool_dup(struct store *s, const char *name, struct db_pool *ret, struc
 	return p ? 0 : error_set(err, 404, "Storage pool not found");
 }
 
+int store_network_dup(struct store *s, const char *name, struct db_network *ret, struct error *err)
+{
+	const struct db_network *n;
+
+	mutex_lock(&s->lock);
+	n = store_network_locked(s, name);
+	if (n)
+		network_copy(ret, n);
+	mutex_unlock(&s->lock);
+	return n ? 0 : error_set(err, 404, "Network not found");
+}
+
 int store_profile_dup(struct store *s, const char *project, const char *name, struct db_profile *ret, struct error *err)
 {
 	const struct db_profile *p;
@@ -316,6 +354,19 @@ int store_pool_remove(struct store *s, const char *name, struct error *err)
 		return r;
 	mutex_lock(&s->lock);
 	pool_drop(s, id);
+	mutex_unlock(&s->lock);
+	s->generation++;
+	return 0;
+}
+
+int store_network_remove(struct store *s, int64_t id, struct error *err)
+{
+	int r = db_network_delete(s->db, id, err);
+
+	if (r < 0)
+		return r;
+	mutex_lock(&s->lock);
+	network_drop(s, id);
 	mutex_unlock(&s->lock);
 	s->generation++;
 	return 0;

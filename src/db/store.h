@@ -1,6 +1,6 @@
 /*
- * The database in memory: server configuration, pools, profiles, images and aliases. Reads never touch the disk;
- * every change is written first, then taken over here. Instances, which have a running side too, are kept in
+ * The database in memory: server configuration, pools, networks, profiles, images and aliases. Reads never touch the
+ * disk; every change is written first, then taken over here. Instances, which have a running side too, are kept in
  * src/instance.
  */
 #pragma once
@@ -16,6 +16,8 @@ struct store {
 	struct strmap config GUARDED_BY(lock);
 	struct db_pool **pools GUARDED_BY(lock);
 	size_t n_pools GUARDED_BY(lock);
+	struct db_network **networks GUARDED_BY(lock); /* of every phase */
+	size_t n_networks GUARDED_BY(lock);
 	struct db_profile **profiles GUARDED_BY(lock);
 	size_t n_profiles GUARDED_BY(lock);
 	struct db_image **images GUARDED_BY(lock); /* of every phase */
@@ -31,6 +33,7 @@ void store_free(struct store *s);
 
 /* Borrowed while the lock is held; NULL when absent. */
 struct db_pool *store_pool_locked(struct store *s, const char *name) REQUIRES(s->lock);
+struct db_network *store_network_locked(struct store *s, const char *name) REQUIRES(s->lock);
 struct db_profile *store_profile_locked(struct store *s, const char *project, const char *name) REQUIRES(s->lock);
 /* Only images that are ready. */
 struct db_image *store_image_locked(struct store *s, const char *project, const char *fingerprint) REQUIRES(s->lock);
@@ -43,6 +46,7 @@ int store_image_resolve(struct store *s, const char *project, const char *prefix
 
 /* Deep copies, for work outside the lock. Errors: 404. */
 int store_pool_dup(struct store *s, const char *name, struct db_pool *ret, struct error *err);
+int store_network_dup(struct store *s, const char *name, struct db_network *ret, struct error *err);
 int store_profile_dup(struct store *s, const char *project, const char *name, struct db_profile *ret,
 		      struct error *err);
 int store_image_dup(struct store *s, const char *project, const char *fingerprint, struct db_image *ret,
@@ -54,6 +58,9 @@ int store_config_replace(struct store *s, const struct strmap *config, struct er
 int store_pool_add(struct store *s, struct db_pool *row, struct error *err);
 int store_pool_update(struct store *s, const struct db_pool *row, struct error *err);
 int store_pool_remove(struct store *s, const char *name, struct error *err);
+int store_network_add(struct store *s, struct db_network *row, struct error *err);
+int store_network_update(struct store *s, const struct db_network *row, struct error *err);
+int store_network_remove(struct store *s, int64_t id, struct error *err);
 int store_profile_add(struct store *s, struct db_profile *row, struct error *err);
 int store_profile_update(struct store *s, const struct db_profile *row, struct error *err);
 /* @users: as db_profile_rename(). */

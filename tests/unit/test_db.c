@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "db/schema.h"
 #include "db/store.h"
 
 struct fixture {
@@ -155,6 +156,82 @@ static void store_has_what_the_disk_has(void **state)
 	store_free(s);
 }
 
+static struct db_network make_network(const char *name)
+{
+	struct db_network r = {.name = xstrdup(name),
+			       .type = xstrdup("bridge"),
+			       .description = xstrdup("d"),
+			       .hwaddr = xstrdup("00:16:3e:00:00:01"),
+			       .phase = DB_CREATING};
+
+	strmap_set(&r.config, "raw.dnsmasq", "a\nb\"");
+	return r;
+}
+
+static void network_survives_reopening(void **state)
+{
+	struct fixture *f = *state;
+	auto_error struct error err = ERROR_INIT;
+	struct store *s = NULL;
+	CLEANUP(db_network_done) struct db_network row = make_network("br0");
+	CLEANUP(db_network_done) struct db_network twin = make_network("br0");
+	CLEANUP(db_network_done) struct db_network got = {0};
+
+	expect_ok(store_new(f->db, &s, &err), &err);
+	expect_ok(store_network_add(s, &row, &err), &err);
+	expect_error(store_network_add(s, &twin, &err), &err, 409, "already in use");
+	row.phase = DB_RENAMING;
+	row.new_name = xstrdup("br1");
+	expect_ok(store_network_update(s, &row, &err), &err);
+	store_free(s);
+	s = NULL;
+	open_again(f);
+	expect_ok(store_new(f->db, &s, &err), &err);
+	expect_ok(store_network_dup(s, "br0", &got, &err), &err);
+	assert_string_equal(got.type, "bridge");
+	assert_string_equal(got.hwaddr, "00:16:3e:00:00:01");
+	assert_string_equal(got.new_name, "br1");
+	assert_string_equal(strmap_get(&got.config, "raw.dnsmasq"), "a\nb\"");
+	assert_int_equal(got.phase, DB_RENAMING);
+	expect_ok(store_network_remove(s, got.id, &err), &err);
+	expect_error(store_network_dup(s, "br0", &twin, &err), &err, 404, "Network not found");
+	store_free(s);
+}
+
+/* A database of each earlier schema is brought up to date, and what is in it stays. */
+static void older_schemas_are_updated(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int64_t version = 1; version < schema_version(); version++) {
+		auto_error struct error err = ERROR_INIT;
+		CLEANUP(db_network_done) struct db_network row = make_network("br0");
+		CLEANUP(db_instance_done) struct db_instance got = {0};
+		auto_free char *pragma = xasprintf("PRAGMA user_version=%d", (int)version);
+		sqlite3 *raw;
+
+		db_free(f->db);
+		f->db = NULL;
+		unlink(f->path);
+		assert_int_equal(sqlite3_open(f->path, &raw), SQLITE_OK);
+		for (int64_t step = 0; step < version; step++)
+			assert_int_equal(sqlite3_exec(raw, schema_step((size_t)step), NULL, NULL, NULL), SQLITE_OK);
+		assert_int_equal(sqlite3_exec(raw, pragma, NULL, NULL, NULL), SQLITE_OK);
+		assert_int_equal(
+			sqlite3_exec(raw,
+				     "INSERT INTO instances (project, name, architecture, description, pool, "
+				     "ephemeral, config, volatile, devices, profiles, created_at, last_used_at, "
+				     "phase) VALUES ('default','old','','','p',0,'{}','{}','{}','[]',0,0,0)",
+				     NULL, NULL, NULL),
+			SQLITE_OK);
+		sqlite3_close(raw);
+		open_again(f);
+		expect_ok(db_instances_load(f->db, keep, &got, &err), &err);
+		assert_string_equal(got.name, "old");
+		expect_ok(db_network_insert(f->db, &row, &err), &err);
+	}
+}
+
 static void damaged_file_is_named_and_left(void **state)
 {
 	struct fixture *f = *state;
@@ -193,6 +270,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(taken_name_is_a_conflict, setup, teardown),
 		cmocka_unit_test_setup_teardown(unknown_project_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(store_has_what_the_disk_has, setup, teardown),
+		cmocka_unit_test_setup_teardown(network_survives_reopening, setup, teardown),
+		cmocka_unit_test_setup_teardown(older_schemas_are_updated, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_file_is_named_and_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(newer_schema_is_refused, setup, teardown),
 	};

@@ -211,12 +211,109 @@ static void tables(void **state UNUSED)
 	}
 }
 
+static void networks_say_whose_key_it_is(void **state UNUSED)
+{
+	/* value, NULL: good, else what is said of it */
+	static const char *const rows[][3] = {
+		{"bridge.driver", "native", NULL},
+		{"bridge.driver", "foo", "Invalid value \"foo\" (not one of [native openvswitch])"},
+		{"bridge.driver", "openvswitch", "Open vSwitch bridges are not supported"},
+		{"bridge.external_interfaces", "eth1, eth2", NULL},
+		{"bridge.external_interfaces", "eth1,,eth2", "Item \"\": Invalid interface name"},
+		{"bridge.external_interfaces", "../x", "Item \"../x\": Invalid interface name"},
+		{"bridge.hwaddr", "00:16:3e:00:00:01", NULL},
+		{"bridge.hwaddr", "00:16:3e", "Invalid MAC address, must be 6 bytes of hex separated by colons"},
+		{"bridge.hwaddr", "01:16:3e:00:00:01", "none that an interface can have"},
+		{"bridge.mode", "fan", "Fan bridges are not supported"},
+		{"bridge.mtu", "1280", NULL},
+		{"bridge.mtu", "500", "Out of MTU range (1280-16384) \"500\""},
+		{"bridge.mtu", "16385", "Out of MTU range (1280-16384) \"16385\""},
+		{"dns.mode", "managed", NULL},
+		{"dns.mode", "x", "not one of [managed dynamic none]"},
+		{"dns.domain", "a b", "Invalid domain \"a b\""},
+		{"ipv4.address", "192.0.2.1/24", NULL},
+		{"ipv4.address", "auto", NULL},
+		{"ipv4.address", "none", NULL},
+		{"ipv4.address", "", NULL},
+		{"ipv4.address", "foo", "invalid CIDR address: foo"},
+		{"ipv4.address", "192.0.2.1", "invalid CIDR address: 192.0.2.1"},
+		{"ipv4.address", "192.0.2.0/24", "Not a usable IPv4 address \"192.0.2.0/24\""},
+		{"ipv4.address", "192.0.2.255/24", "Not a usable IPv4 address \"192.0.2.255/24\""},
+		{"ipv4.address", "192.0.2.1/32", "Not a usable IPv4 address"},
+		{"ipv4.address", "127.0.0.1/8", "Not a usable IPv4 address"},
+		{"ipv4.address", "2001:db8::1/64", "Not an IPv4 address \"2001:db8::1/64\""},
+		{"ipv6.address", "2001:db8::1/64", NULL},
+		{"ipv6.address", "2001:db8::/64", "Not a usable IPv6 address \"2001:db8::/64\""},
+		{"ipv6.address", "ff02::1/64", "Not a usable IPv6 address"},
+		{"ipv4.dhcp.gateway", "192.0.2.9", NULL},
+		{"ipv4.dhcp.gateway", "x", "Not an IPv4 address \"x\""},
+		{"ipv4.dhcp.ranges", "192.0.2.2-192.0.2.9, 192.0.2.20-192.0.2.30", NULL},
+		{"ipv4.dhcp.ranges", "1.2.3.4", "Item \"1.2.3.4\": IP range must contain start and end IP addresses"},
+		{"ipv6.dhcp.ranges", "192.0.2.2-192.0.2.9", "Start not an IPv6 address"},
+		{"ipv4.nat.order", "after", NULL},
+		{"ipv4.nat.order", "x", "not one of [before after]"},
+		{"ipv4.routes", "198.51.100.0/24, 203.0.113.0/25", NULL},
+		{"ipv4.routes", "198.51.100.1/24", "Not an IPv4 network address"},
+		{"ipv6.routes", "2001:db8:9::/60", NULL},
+		{"ipv6.dhcp.stateful", "maybe", "Invalid value for a boolean \"maybe\""},
+		{"raw.dnsmasq", "a\nb", NULL},
+		{"dns.search", "a\nb", "control characters"},
+		{"user.x", "y", NULL},
+		{"security.acls", "web", "Network ACLs are not supported by this server yet"},
+		{"security.acls.default.egress.action", "drop", "Network ACLs are not supported"},
+		{"tunnel.a.protocol", "gre", "Tunnels between bridges are not supported"},
+		{"bgp.peers.a.address", "x", "BGP is not supported"},
+		{"fan.underlay_subnet", "auto", "Fan bridges are not supported"},
+		{"maas.subnet.ipv4", "x", "MAAS"},
+		{"dns.zone.forward", "x", "Network zones are not supported"},
+		{"ipv4.ovn.ranges", "x", "OVN networks are not supported"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		auto_strmap struct strmap m = STRMAP_INIT;
+		auto_error struct error err = ERROR_INIT;
+		auto_free char *start = xasprintf("Invalid value for network \"br0\" option \"%s\": ", rows[i][0]);
+		int r;
+
+		strmap_set(&m, rows[i][0], rows[i][1]);
+		r = config_validate_network("br0", &m, &err);
+		if (!rows[i][2]) {
+			expect_ok(r, &err);
+			continue;
+		}
+		if (r == 0)
+			fail_msg("%s=%s is accepted", rows[i][0], rows[i][1]);
+		assert_ptr_equal(strstr(error_msg(&err), start), error_msg(&err));
+		expect_error(r, &err, 400, rows[i][2]);
+	}
+}
+
+static void networks_have_no_other_keys(void **state UNUSED)
+{
+	static const char *const names[] = {"zz", "user.", "ipv4", "volatile.x", "ipv4.address\n"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		auto_strmap struct strmap m = STRMAP_INIT;
+		auto_error struct error err = ERROR_INIT;
+
+		strmap_set(&m, names[i], "x");
+		expect_error(config_validate_network("br0", &m, &err), &err, 400,
+			     "Invalid option for network \"br0\" option");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(good_values),    cmocka_unit_test(bad_values),   cmocka_unit_test(unknown_keys),
-		cmocka_unit_test(keys_for_later), cmocka_unit_test(other_scopes), cmocka_unit_test(live_keys),
+		cmocka_unit_test(good_values),
+		cmocka_unit_test(bad_values),
+		cmocka_unit_test(unknown_keys),
+		cmocka_unit_test(keys_for_later),
+		cmocka_unit_test(other_scopes),
+		cmocka_unit_test(live_keys),
 		cmocka_unit_test(tables),
+		cmocka_unit_test(networks_say_whose_key_it_is),
+		cmocka_unit_test(networks_have_no_other_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
