@@ -10,9 +10,6 @@
 #include "config/ip.h"
 #include "config/keys_tables.h"
 
-#define MTU_MIN 1280 /* the least that IPv6 works with */
-#define MTU_MAX 16384
-
 static const char *version(int family)
 {
 	return family == AF_INET ? "IPv4" : "IPv6";
@@ -58,48 +55,6 @@ static int check_bridge_address6(const char *key UNUSED, const char *value, stru
 	return check_bridge_address(AF_INET6, value, err);
 }
 
-static int check_address(int family, const char *value, struct error *err)
-{
-	struct ip_addr a;
-
-	return ip_parse(family, value, &a) ? 0
-					   : error_set(err, 400, "Not an %s address \"%s\"", version(family), value);
-}
-
-static int check_address4(const char *key UNUSED, const char *value, struct error *err)
-{
-	return check_address(AF_INET, value, err);
-}
-
-static int check_address6(const char *key UNUSED, const char *value, struct error *err)
-{
-	return check_address(AF_INET6, value, err);
-}
-
-static int check_subnets(int family, const char *value, struct error *err)
-{
-	auto_free struct ip_prefix *list = NULL;
-	char text[IP_TEXT_MAX];
-	size_t n = 0;
-	int r = ip_prefixes_parse(family, value, &list, &n, err);
-
-	for (size_t i = 0; r == 0 && i < n; i++)
-		if (!ip_prefix_is_network(&list[i]))
-			r = error_set(err, 400, "Item \"%s\": Not an %s network address",
-				      ip_prefix_format(&list[i], text), version(family));
-	return r;
-}
-
-static int check_subnets4(const char *key UNUSED, const char *value, struct error *err)
-{
-	return check_subnets(AF_INET, value, err);
-}
-
-static int check_subnets6(const char *key UNUSED, const char *value, struct error *err)
-{
-	return check_subnets(AF_INET6, value, err);
-}
-
 static int check_ranges(int family, const char *value, struct error *err)
 {
 	auto_free struct ip_range *list = NULL;
@@ -116,29 +71,6 @@ static int check_ranges4(const char *key UNUSED, const char *value, struct error
 static int check_ranges6(const char *key UNUSED, const char *value, struct error *err)
 {
 	return check_ranges(AF_INET6, value, err);
-}
-
-static int check_mtu(const char *key UNUSED, const char *value, struct error *err)
-{
-	uint32_t mtu;
-
-	if (parse_u32(value, &mtu) < 0)
-		return error_set(err, 400, "Invalid MTU \"%s\"", value);
-	if (mtu < MTU_MIN || mtu > MTU_MAX)
-		return error_set(err, 400, "Out of MTU range (%d-%d) \"%s\"", MTU_MIN, MTU_MAX, value);
-	return 0;
-}
-
-static int check_mac(const char *key UNUSED, const char *value, struct error *err)
-{
-	static const struct mac_addr zero;
-	struct mac_addr mac;
-
-	if (!mac_parse(value, &mac))
-		return error_set(err, 400, "Invalid MAC address, must be 6 bytes of hex separated by colons");
-	if ((mac.bytes[0] & 1) || memcmp(&mac, &zero, sizeof(mac)) == 0)
-		return error_set(err, 400, "MAC address \"%s\" is none that an interface can have", value);
-	return 0;
 }
 
 static int check_interfaces(const char *key UNUSED, const char *value, struct error *err)
@@ -236,10 +168,10 @@ const struct config_key config_keys_network[] = {
 	 "What makes the bridge; `openvswitch` is refused"},
 	{"bridge.external_interfaces", CONFIG_LIST, NULL, 0, check_interfaces, NULL,
 	 "Interfaces of the host, without addresses, that become ports of the bridge"},
-	{"bridge.hwaddr", CONFIG_STRING, NULL, 0, check_mac, NULL,
+	{"bridge.hwaddr", CONFIG_STRING, NULL, 0, config_check_mac, NULL,
 	 "Hardware address of the bridge; without it one that stays as long as the network"},
 	{"bridge.mode", CONFIG_ENUM, "standard", 0, refuse_fan, modes, "Kind of bridge; `fan` is refused"},
-	{"bridge.mtu", CONFIG_UINT32, "1500", 0, check_mtu, NULL, "MTU of the bridge, 1280 to 16384"},
+	{"bridge.mtu", CONFIG_UINT32, "1500", 0, config_check_mtu, NULL, "MTU of the bridge, 1280 to 16384"},
 	{"dns.domain", CONFIG_STRING, "lxd", 0, check_domain, NULL, "Domain of the instances' names"},
 	{"dns.mode", CONFIG_ENUM, "managed", 0, NULL, dns_modes,
 	 "`managed`: names are those of the instances; `dynamic`: what clients ask for; `none`: no DNS"},
@@ -249,7 +181,7 @@ const struct config_key config_keys_network[] = {
 	 "made)"},
 	{"ipv4.dhcp", CONFIG_BOOL, "true", 0, NULL, NULL, "Give addresses by DHCP"},
 	{"ipv4.dhcp.expiry", CONFIG_STRING, "1h", 0, check_expiry, NULL, "How long a lease is good"},
-	{"ipv4.dhcp.gateway", CONFIG_STRING, NULL, 0, check_address4, NULL,
+	{"ipv4.dhcp.gateway", CONFIG_STRING, NULL, 0, config_check_address4, NULL,
 	 "Gateway that clients are told; without it the bridge"},
 	{"ipv4.dhcp.ranges", CONFIG_LIST, NULL, 0, check_ranges4, NULL,
 	 "Ranges FIRST-LAST within the subnet to give away; without them all of it"},
@@ -257,11 +189,12 @@ const struct config_key config_keys_network[] = {
 	 "Make rules that let DHCP, DNS and forwarded packets pass"},
 	{"ipv4.nat", CONFIG_BOOL, "false", 0, NULL, NULL,
 	 "Translate addresses of what leaves the subnet; set to true when the subnet was found for you"},
-	{"ipv4.nat.address", CONFIG_STRING, NULL, 0, check_address4, NULL,
+	{"ipv4.nat.address", CONFIG_STRING, NULL, 0, config_check_address4, NULL,
 	 "Source address of what is translated; without it that of the interface it leaves by"},
 	{"ipv4.nat.order", CONFIG_ENUM, "before", 0, NULL, nat_orders,
 	 "With xtables: put the rule before or after those that are there"},
-	{"ipv4.routes", CONFIG_LIST, NULL, 0, check_subnets4, NULL, "Further subnets that are routed to the bridge"},
+	{"ipv4.routes", CONFIG_LIST, NULL, 0, config_check_subnets4, NULL,
+	 "Further subnets that are routed to the bridge"},
 	{"ipv4.routing", CONFIG_BOOL, "true", 0, NULL, NULL, "Forward packets from and to the bridge"},
 	{"ipv6.address", CONFIG_STRING, "auto", 0, check_bridge_address6, NULL, "As `ipv4.address`"},
 	{"ipv6.dhcp", CONFIG_BOOL, "true", 0, NULL, NULL, "Answer DHCPv6 besides sending router advertisements"},
@@ -270,9 +203,9 @@ const struct config_key config_keys_network[] = {
 	{"ipv6.dhcp.stateful", CONFIG_BOOL, "false", 0, NULL, NULL, "Give addresses by DHCPv6"},
 	{"ipv6.firewall", CONFIG_BOOL, "true", 0, NULL, NULL, "As `ipv4.firewall`"},
 	{"ipv6.nat", CONFIG_BOOL, "false", 0, NULL, NULL, "As `ipv4.nat`"},
-	{"ipv6.nat.address", CONFIG_STRING, NULL, 0, check_address6, NULL, "As `ipv4.nat.address`"},
+	{"ipv6.nat.address", CONFIG_STRING, NULL, 0, config_check_address6, NULL, "As `ipv4.nat.address`"},
 	{"ipv6.nat.order", CONFIG_ENUM, "before", 0, NULL, nat_orders, "As `ipv4.nat.order`"},
-	{"ipv6.routes", CONFIG_LIST, NULL, 0, check_subnets6, NULL, "As `ipv4.routes`"},
+	{"ipv6.routes", CONFIG_LIST, NULL, 0, config_check_subnets6, NULL, "As `ipv4.routes`"},
 	{"ipv6.routing", CONFIG_BOOL, "true", 0, NULL, NULL, "As `ipv4.routing`"},
 	{"raw.dnsmasq", CONFIG_STRING, NULL, CONFIG_MULTILINE, NULL, NULL, "Lines for dnsmasq's configuration"},
 	{"user.*", CONFIG_STRING, NULL, CONFIG_MULTILINE, NULL, NULL, "Free for any use"},

@@ -91,6 +91,22 @@ int name_check_device(const char *name, struct error *err)
 	return check_component("device", name, 64, err);
 }
 
+int name_check_interface(const char *name, struct error *err)
+{
+	size_t len = strlen(name);
+
+	if (len < 2)
+		return error_set(err, 400, "Network interface is too short (minimum 2 characters)");
+	if (len > 15)
+		return error_set(err, 400, "Network interface is too long (maximum 15 characters)");
+	if (!only(name, LOWER UPPER DIGITS "-_.") || streq(name, ".."))
+		return error_set(err, 400, "Network interface contains invalid characters");
+	/* what stands under these names in /proc/sys/net is not one interface's */
+	if (streq(name, "all") || streq(name, "default"))
+		return error_set(err, 400, "Network interface cannot be called \"%s\"", name);
+	return 0;
+}
+
 int name_check_alias(const char *name, struct error *err)
 {
 	if (str_is_empty(name))

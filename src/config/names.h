@@ -16,6 +16,8 @@ int name_check_project(const char *name, struct error *err);
 int name_check_pool(const char *name, struct error *err);
 /* 1 to 64 bytes, no slash, not "." or "..". */
 int name_check_device(const char *name, struct error *err);
+/* 2 to 15 of a-z A-Z 0-9 - _ . but not "..", "all", "default". `Network interface is too short ...`. */
+int name_check_interface(const char *name, struct error *err);
 /* Image alias: may hold slashes and colons; is never a path. */
 int name_check_alias(const char *name, struct error *err);
 /* A prefix of an image fingerprint: 1 to 64 hex digits. */

@@ -62,13 +62,18 @@ static int check_options(const struct config_key *keys, const struct strmap *dev
 
 static int check_device(const char *name, const struct strmap *device, struct error *err)
 {
+	const struct config_key *keys = NULL;
 	const struct device_type *type;
 	int r = name_check_device(name, err);
 
 	if (r == 0)
 		r = device_type_of(device, &type, err);
-	if (r == 0 && type->keys)
-		r = check_options(type->keys, device, err);
+	if (r == 0)
+		keys = type->keys;
+	if (r == 0 && type->kind)
+		r = type->kind(name, device, &keys, err);
+	if (r == 0 && keys)
+		r = check_options(keys, device, err);
 	if (r == 0 && type->validate)
 		r = type->validate(name, device, err);
 	return r;
@@ -160,6 +165,8 @@ int devices_validate(const struct mapmap *devices, struct error *err)
 		r = device_validate(devices->items[i].key, &devices->items[i].map, err);
 	if (r == 0)
 		r = check_places(devices, err);
+	if (r == 0)
+		r = device_nics_validate(devices, err);
 	return r < 0 ? r : check_one_root(devices, err);
 }
 

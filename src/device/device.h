@@ -22,6 +22,8 @@ struct device_type {
 	unsigned hotplug; /* enum device_hotplug */
 	/* Options besides "type", ended by a row without name. NULL: validate() judges them all. */
 	const struct config_key *keys;
+	/* The options of this device where they differ by kind (then keys is NULL). NULL: keys. 400: it is no kind. */
+	int (*kind)(const char *name, const struct strmap *device, const struct config_key **ret, struct error *err);
 	/* Rules beyond the single options. NULL: none. The host is not looked at. */
 	int (*validate)(const char *name, const struct strmap *device, struct error *err);
 	/* Look at the host and add to @plan. NULL: the device needs nothing. */

@@ -14,3 +14,6 @@ extern const struct device_type device_nic;
  * it is not absolute or holds "..". "" is the root. The caller frees *@ret.
  */
 int device_target(const char *path, char **ret, struct error *err);
+
+/* Rules among the network cards of one instance: names, and which of them leads out. 400. */
+int device_nics_validate(const struct mapmap *devices, struct error *err);

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "config/names.h"
 #include "network/link_internal.h"
 
 int link_ns_open(struct link_ns **ret, struct error *err)
@@ -446,14 +447,5 @@ int link_set_port_flag(struct link_ns *ns, const char *name, enum link_port_flag
 
 int link_name_check(const char *name, struct error *err)
 {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-	size_t len = strlen(name);
-
-	if (len < 2)
-		return error_set(err, 400, "Network interface is too short (minimum 2 characters)");
-	if (len >= IFNAMSIZ)
-		return error_set(err, 400, "Network interface is too long (maximum 15 characters)");
-	if (strspn(name, allowed) != len || streq(name, ".."))
-		return error_set(err, 400, "Network interface contains invalid characters");
-	return 0;
+	return name_check_interface(name, err);
 }

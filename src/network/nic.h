@@ -10,9 +10,8 @@
 #include "base/error.h"
 #include "base/strmap.h"
 #include "config/ip.h"
+#include "config/nic_type.h"
 #include "network/network.h"
-
-enum nic_type { NIC_BRIDGED, NIC_ROUTED, NIC_P2P, NIC_MACVLAN, NIC_PHYSICAL };
 
 /* What a NIC has of one family. */
 struct nic_family {

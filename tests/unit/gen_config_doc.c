@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "config/keys.h"
+#include "config/nic_type.h"
 #include "device/device.h"
 
 static const struct {
@@ -78,6 +79,18 @@ static void end_section(struct strbuf *out, struct section *s)
 	strbuf_done(&s->later);
 }
 
+static void add_nic_types(struct strbuf *out)
+{
+	for (int i = 0; i < NIC_TYPE_COUNT; i++) {
+		struct section s = {.with_live = true};
+
+		strbuf_appendf(out, "#### nictype: %s\n\n", nic_type_name((enum nic_type)i));
+		for (const struct config_key *k = nic_type_keys((enum nic_type)i); k->name; k++)
+			add_key(k, &s);
+		end_section(out, &s);
+	}
+}
+
 static void add_device_type(struct strbuf *out, const struct device_type *t)
 {
 	struct section s = {0};
@@ -88,8 +101,8 @@ static void add_device_type(struct strbuf *out, const struct device_type *t)
 			       t->hotplug & DEVICE_HOT_ADD ? "added" : "",
 			       t->hotplug == (DEVICE_HOT_ADD | DEVICE_HOT_REMOVE) ? " and " : "",
 			       t->hotplug & DEVICE_HOT_REMOVE ? "removed" : "");
-	if (!t->keys)
-		strbuf_append(out, "Known, but refused until this server can do it.\n\n");
+	if (t->kind)
+		add_nic_types(out);
 	for (const struct config_key *k = t->keys; k && k->name; k++)
 		add_key(k, &s);
 	end_section(out, &s);

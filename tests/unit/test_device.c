@@ -61,7 +61,6 @@ static void bad_devices(void **state UNUSED)
 		{"type=zzz", "Invalid device type zzz"},
 		{"type=gpu", "Device type \"gpu\" is not supported by this server yet"},
 		{"type=proxy,listen=x", "Device type \"proxy\" is not supported"},
-		{"type=nic,nictype=bridged,parent=br0", "no networks yet"},
 		{"type=none,x=1", "Invalid device option \"x\""},
 		{"type=none,path=", "Invalid device option \"path\""},
 		{"type=disk,path=/x", "Disk entry is missing the required \"source\" or \"path\" property"},
