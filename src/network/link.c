@@ -420,29 +420,6 @@ int link_move(struct link_ns *ns, const char *name, const struct link_move *m, s
 	return link_order(ns, &rq, err, "Move the interface %s to another namespace as %s", name, m->new_name);
 }
 
-int link_set_port_flag(struct link_ns *ns, const char *name, enum link_port_flag flag, bool on, struct error *err)
-{
-	static const struct {
-		uint16_t attribute;
-		const char *name;
-	} flags[] = {
-		[LINK_PORT_ISOLATED] = {IFLA_BRPORT_ISOLATED, "isolation"},
-		[LINK_PORT_HAIRPIN] = {IFLA_BRPORT_MODE, "hairpin mode"},
-		[LINK_PORT_LEARNING] = {IFLA_BRPORT_LEARNING, "learning"},
-	};
-	uint8_t value = on;
-	struct rtnl_request rq;
-	size_t port;
-	int r = begin_change(ns, name, (struct ifinfomsg){.ifi_family = AF_BRIDGE}, &rq, err);
-
-	if (r < 0)
-		return r;
-	port = rtnl_request_nest(&rq, IFLA_PROTINFO);
-	rtnl_request_put(&rq, flags[flag].attribute, &value, sizeof(value));
-	rtnl_request_end(&rq, port);
-	return link_order(ns, &rq, err, "Switch %s of the port %s %s", flags[flag].name, name, on ? "on" : "off");
-}
-
 /* --- names --- */
 
 int link_name_check(const char *name, struct error *err)

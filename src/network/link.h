@@ -82,6 +82,15 @@ int link_move(struct link_ns *ns, const char *name, const struct link_move *m, s
 enum link_port_flag { LINK_PORT_ISOLATED, LINK_PORT_HAIRPIN, LINK_PORT_LEARNING };
 int link_set_port_flag(struct link_ns *ns, const char *name, enum link_port_flag flag, bool on, struct error *err);
 
+/*
+ * Nail the hardware address @mac to the bridge port @name: the bridge learns no other there, forgets those that it has
+ * learned there, and lets no other port take this one. A packet filter alone cannot do that: bridges learn from frames
+ * to 01:80:c2:00:00:0e before any hook.
+ */
+int link_pin_port(struct link_ns *ns, const char *name, const struct mac_addr *mac, struct error *err);
+/* An ordinary port again. Fine when the interface is not there. */
+int link_unpin_port(struct link_ns *ns, const char *name, const struct mac_addr *mac, struct error *err);
+
 struct link_address {
 	unsigned index;
 	struct ip_prefix address;

@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -80,6 +81,52 @@ def test_what_is_there_twice_or_not_at_all(br0):
     with pytest.raises(Refused) as e:
         link("mtu", br0, 70000)
     assert e.value.message.startswith("Set the MTU of the interface br0 to 70000: mtu greater than device maximum")
+
+
+def entries(bridge):
+    """{MAC: (port, static, sticky)} of the forwarding table."""
+    found = json.loads(subprocess.run(["bridge", "-j", "fdb", "show", "br", bridge], check=True, capture_output=True, text=True).stdout)
+    return {e["mac"]: (e["ifname"], e.get("state") == "static", "sticky" in e.get("flags", [])) for e in found if e.get("state") != "permanent"}
+
+
+def test_pinned_port(br0):
+    """Nothing is learned at the port, not even from frames that bridges keep to themselves; and nobody takes its address."""
+    link("up", br0, "on")
+    for end, peer in (("va", "vb"), ("vc", "vd")):
+        link("add-veth", end, peer, "-", "-")
+        link("master", end, br0)
+        link("up", end, "on")
+        link("up", peer, "on")
+
+    def send(interface, source, target="ff:ff:ff:ff:ff:ff"):
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+            sock.bind((interface, 0))
+            sock.send(bytes.fromhex((target + source).replace(":", "")) + b"\x88\xb5" + bytes(46))
+
+    try:
+        send("vb", "02:00:00:00:00:01")
+        assert entries(br0)["02:00:00:00:00:01"] == ("va", False, False)
+        link("pin", "va", MAC2)
+        assert "02:00:00:00:00:01" not in entries(br0) and entries(br0)[MAC2] == ("va", True, True)
+        for target in ("ff:ff:ff:ff:ff:ff", "01:80:c2:00:00:0e"):
+            send("vb", "02:00:00:00:00:02", target)
+            assert "02:00:00:00:00:02" not in entries(br0)
+        send("vd", MAC2)
+        assert entries(br0)[MAC2] == ("va", True, True)
+        link("pin", "va", MAC2)
+        link("unpin", "va", MAC2)
+        assert MAC2 not in entries(br0)
+        link("unpin", "va", MAC2)
+        send("vb", "02:00:00:00:00:03", "01:80:c2:00:00:0e")
+        assert entries(br0)["02:00:00:00:00:03"] == ("va", False, False)
+        link("unpin", "nothing", MAC2)
+        for words in (("pin", "nothing", MAC2), ("pin", "vb", MAC2)):
+            with pytest.raises(Refused) as e:
+                link(*words)
+            assert words[1] in e.value.message
+    finally:
+        link("delete", "va")
+        link("delete", "vc")
 
 
 def test_pair_port_rename(br0):

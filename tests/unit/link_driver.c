@@ -149,6 +149,16 @@ static int cmd_learning(struct link_ns *ns, char **a, struct error *err)
 	return link_set_port_flag(ns, a[0], LINK_PORT_LEARNING, is_on(a[1]), err);
 }
 
+static int cmd_pin(struct link_ns *ns, char **a, struct error *err)
+{
+	return link_pin_port(ns, a[0], mac(a[1]), err);
+}
+
+static int cmd_unpin(struct link_ns *ns, char **a, struct error *err)
+{
+	return link_unpin_port(ns, a[0], mac(a[1]), err);
+}
+
 static int cmd_addresses(struct link_ns *ns, char **a, struct error *err)
 {
 	auto_free struct link_address *list = NULL;
@@ -280,6 +290,8 @@ static const struct {
 	{"isolated", 2, cmd_isolated},
 	{"hairpin", 2, cmd_hairpin},
 	{"learning", 2, cmd_learning},
+	{"pin", 2, cmd_pin},
+	{"unpin", 2, cmd_unpin},
 	{"addresses", 1, cmd_addresses},
 	{"add-address", 2, cmd_add_address},
 	{"remove-address", 2, cmd_remove_address},
