@@ -96,10 +96,12 @@ static int compare_rows(const void *pa, const void *pb)
 	const struct strv *a = pa, *b = pb;
 
 	for (size_t i = 0; i < a->len && i < b->len; i++) {
-		int d = natural_compare(a->items[i], b->items[i]);
+		const char *left = a->items[i], *right = b->items[i];
+		int d = natural_compare(left, right);
 
+		/* no name comes after all names */
 		if (d)
-			return d;
+			return *left && *right ? d : -d;
 	}
 	return 0;
 }

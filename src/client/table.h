@@ -28,7 +28,7 @@ int table_format_parse(const char *name, enum table_format *ret, struct error *e
 void table_take_row(struct table *t, struct strv *cells);
 /* Add a row of @n strings. */
 void table_add(struct table *t, const char *const *cells, size_t n);
-/* Sort rows by their cells from the left, digits by value. */
+/* Sort rows by their cells from the left, digits by value, empty ones last. */
 void table_sort(struct table *t);
 /* Sort rows as lists of images are: letter by letter, those with empty cells last. */
 void table_sort_empty_last(struct table *t);

@@ -100,6 +100,21 @@ static void natural_order(void **state UNUSED)
 	assert_true(natural_compare("95c9", "1210d") < 0);
 }
 
+static void no_name_comes_last(void **state UNUSED)
+{
+	static const char *const rows[][2] = {{"", "1"}, {"b", ""}, {"", ""}, {"b", "0"}, {"a", ""}};
+	auto_table struct table t = TABLE_INIT;
+	auto_strbuf struct strbuf out = STRBUF_INIT;
+
+	strv_add(&t.header, "A");
+	strv_add(&t.header, "B");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		table_add(&t, rows[i], 2);
+	table_sort(&t);
+	table_render(&t, TABLE_CSV, &out);
+	assert_string_equal(strbuf_str(&out), "a,\nb,0\nb,\n,1\n,\n");
+}
+
 static void unknown_format(void **state UNUSED)
 {
 	auto_error struct error err = ERROR_INIT;
@@ -155,6 +170,7 @@ int main(void)
 		cmocka_unit_test(control_characters_become_visible),
 		cmocka_unit_test(wide_characters_count_as_on_the_screen),
 		cmocka_unit_test(natural_order),
+		cmocka_unit_test(no_name_comes_last),
 		cmocka_unit_test(unknown_format),
 		cmocka_unit_test(filters),
 	};
