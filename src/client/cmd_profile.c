@@ -97,27 +97,6 @@ static int run_copy(struct cli *c, struct error *err)
 	return post_profile(c, dest.api, d.object, *dest.name ? dest.name : t.name, err);
 }
 
-static int run_rename(struct cli *c, struct error *err)
-{
-	auto_target struct target t = TARGET_INIT;
-	auto_strbuf struct strbuf b = STRBUF_INIT;
-	struct jsonw w = JSONW(&b);
-	auto_free char *url = NULL;
-	int r;
-
-	r = target_open_named(c, cli_arg(c, 0), "profile", &t, err);
-	if (r < 0)
-		return r;
-	jsonw_object_begin(&w);
-	jsonw_kv_str(&w, "name", cli_arg(c, 1));
-	jsonw_object_end(&w);
-	url = cli_url("/1.0/profiles/%s", t.name);
-	r = cli_do(c, t.api, "POST", url, strbuf_str(&b), NULL, err);
-	if (r >= 0 && !cli_quiet(c))
-		printf("Profile %s renamed to %s\n", t.name, cli_arg(c, 1));
-	return r;
-}
-
 /* ---- profiles of instances ---- */
 
 static int load_instance(struct cli *c, struct target *t, struct doc *d, struct error *err)
@@ -204,7 +183,8 @@ ROW(profile_edit, "edit", "[<remote>:]<profile>", 1, 1, entity_edit, "Edit a pro
 ROW(profile_get, "get", "[<remote>:]<profile> <key>", 2, 2, entity_get, "Show the value of a key");
 ROW(profile_list, "list", "[<remote>:]", 0, 1, run_list, "List profiles", .alias = "ls", .options = list_options);
 ROW(profile_remove, "remove", "[<remote>:]<instance> <profile>", 2, 2, run_remove, "Remove a profile from an instance");
-ROW(profile_rename, "rename", "[<remote>:]<profile> <new name>", 2, 2, run_rename, "Rename a profile", .alias = "mv");
+ROW(profile_rename, "rename", "[<remote>:]<profile> <new name>", 2, 2, entity_rename, "Rename a profile",
+    .alias = "mv");
 ROW(profile_set, "set", "[<remote>:]<profile> <key>=<value>...", 2, COMMAND_ANY, entity_set, "Set keys of a profile");
 ROW(profile_show, "show", "[<remote>:]<profile>", 1, 1, entity_show, "Show a profile as YAML");
 ROW(profile_unset, "unset", "[<remote>:]<profile> <key>", 2, 2, entity_unset, "Unset a key of a profile");

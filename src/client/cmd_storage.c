@@ -46,15 +46,16 @@ static int run_list(struct cli *c, struct error *err)
 
 static int run_create(struct cli *c, struct error *err)
 {
+	static const char *const complaint[2] = {"Bad key=value pair: [", "]"};
 	auto_target struct target t = TARGET_INIT;
 	auto_strmap struct strmap config = STRMAP_INIT;
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	int r;
 
-	r = args_to_map(c, 2, false, &config, err);
+	r = args_to_pairs(c, 2, complaint, &config, err);
 	if (r >= 0)
-		r = target_open_named(c, cli_arg(c, 0), "storage pool", &t, err);
+		r = target_open(c, cli_arg(c, 0), &t, err);
 	if (r < 0)
 		return r;
 	jsonw_object_begin(&w);

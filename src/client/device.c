@@ -10,6 +10,8 @@
 #include "base/yamltext.h"
 #include "client/doc.h"
 
+static const char *const no_value[2] = {"No value found in \"", "\""};
+
 static bool is_profile(const struct cli *c)
 {
 	return startswith(c->path, "lxc profile ") != NULL;
@@ -20,9 +22,11 @@ static int load(struct cli *c, struct target *t, struct doc *d, struct error *er
 	auto_free char *url = NULL;
 	int r;
 
-	r = target_open_named(c, cli_arg(c, 0), is_profile(c) ? "profile" : "instance", t, err);
+	r = target_open(c, cli_arg(c, 0), t, err);
 	if (r < 0)
 		return r;
+	if (!*t->name)
+		return error_set(err, 400, "Missing name");
 	url = cli_url(is_profile(c) ? "/1.0/profiles/%s" : "/1.0/instances/%s", t->name);
 	return doc_load(t->api, url, is_profile(c) ? &doc_profile : &doc_instance, d, err);
 }
@@ -57,7 +61,7 @@ static int run_add(struct cli *c, struct error *err)
 	auto_strmap struct strmap values = STRMAP_INIT;
 	int r;
 
-	r = args_to_map(c, 3, false, &values, err);
+	r = args_to_pairs(c, 3, no_value, &values, err);
 	if (r >= 0)
 		r = load(c, &t, &d, err);
 	if (r < 0)
@@ -81,7 +85,7 @@ static int run_override(struct cli *c, struct error *err)
 	const char *name = cli_arg(c, 1);
 	int r;
 
-	r = args_to_map(c, 2, false, &values, err);
+	r = args_to_pairs(c, 2, no_value, &values, err);
 	if (r >= 0)
 		r = load(c, &t, &d, err);
 	if (r < 0)
@@ -159,7 +163,8 @@ static int run_set(struct cli *c, struct error *err)
 		r = own_device(&d, cli_arg(c, 1), "modified for", &device, err);
 	if (r < 0)
 		return r;
-	strmap_merge(device, &values);
+	for (size_t i = 0; i < values.len; i++)
+		strmap_set(device, values.items[i].key, *values.items[i].value ? values.items[i].value : NULL);
 	return save(c, &d, err);
 }
 

@@ -18,6 +18,7 @@ static const char *const profile_fields[] = {"config", "description", "devices",
 static const char *const pool_fields[] = {"config", "description", NULL};
 static const char *const image_fields[] = {"auto_update", "properties", "public", "expires_at", "profiles", NULL};
 static const char *const certificate_fields[] = {"name", "type", "restricted", "projects", "certificate", NULL};
+static const char *const network_fields[] = {"config", "description", NULL};
 static const char *const server_fields[] = {"config", NULL};
 
 const struct doc_kind doc_instance = {"instance", instance_fields, bools, "config"};
@@ -26,6 +27,7 @@ const struct doc_kind doc_profile = {"profile", profile_fields, bools, "config"}
 const struct doc_kind doc_storage_pool = {"storage pool", pool_fields, bools, "config"};
 const struct doc_kind doc_image = {"image", image_fields, bools, "properties"};
 const struct doc_kind doc_certificate = {"certificate", certificate_fields, bools, "config"};
+const struct doc_kind doc_network = {"network", network_fields, bools, "config"};
 /* core.trust_password shows as the boolean true */
 static const char *const server_typed[] = {"core.trust_password", NULL};
 const struct doc_kind doc_server = {"server", server_fields, server_typed, "config"};
@@ -182,23 +184,44 @@ static int take_value(const char *text, struct strmap *ret, const char *key, str
 	return r;
 }
 
+/* The value in "key=value", and its key, which the caller frees; NULL without "=". */
+static const char *split_pair(const char *arg, char **ret_key)
+{
+	const char *equals = strchr(arg, '=');
+
+	*ret_key = equals ? xstrndup(arg, (size_t)(equals - arg)) : NULL;
+	return equals ? equals + 1 : NULL;
+}
+
 int args_to_map(struct cli *c, size_t first, bool legacy, struct strmap *ret, struct error *err)
 {
 	size_t n = cli_argc(c);
-	int r;
 
 	if (legacy && n == first + 2 && !strchr(cli_arg(c, first), '='))
 		return take_value(cli_arg(c, first + 1), ret, cli_arg(c, first), err);
 	for (size_t i = first; i < n; i++) {
-		const char *arg = cli_arg(c, i);
-		size_t len = strcspn(arg, "=");
-		auto_free char *key = xstrndup(arg, len);
+		auto_free char *key = NULL;
+		const char *value = split_pair(cli_arg(c, i), &key);
+		int r;
 
-		if (!arg[len])
-			return error_set(err, 400, "Invalid key=value configuration: %s", arg);
-		r = take_value(arg + len + 1, ret, key, err);
+		if (!value)
+			return error_set(err, 400, "Invalid key=value configuration: %s", cli_arg(c, i));
+		r = take_value(value, ret, key, err);
 		if (r < 0)
 			return r;
+	}
+	return 0;
+}
+
+int args_to_pairs(struct cli *c, size_t first, const char *const complaint[2], struct strmap *ret, struct error *err)
+{
+	for (size_t i = first; i < cli_argc(c); i++) {
+		auto_free char *key = NULL;
+		const char *value = split_pair(cli_arg(c, i), &key);
+
+		if (!value)
+			return error_set(err, 400, "%s%s%s", complaint[0], cli_arg(c, i), complaint[1]);
+		strmap_set(ret, key, value);
 	}
 	return 0;
 }

@@ -21,7 +21,7 @@ struct doc_kind {
 };
 
 extern const struct doc_kind doc_instance, doc_snapshot, doc_profile, doc_storage_pool, doc_image, doc_server,
-	doc_certificate;
+	doc_certificate, doc_network;
 
 struct doc {
 	const struct doc_kind *kind;
@@ -60,3 +60,8 @@ int doc_show(const struct doc *d, struct error *err);
  * 400 for an argument without "=".
  */
 int args_to_map(struct cli *c, size_t first, bool legacy, struct strmap *ret, struct error *err);
+/*
+ * "k=v" arguments from @first on, values as they are. For one without "=" the error (400) is the argument between the
+ * two halves of @complaint.
+ */
+int args_to_pairs(struct cli *c, size_t first, const char *const complaint[2], struct strmap *ret, struct error *err);

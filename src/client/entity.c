@@ -1,19 +1,23 @@
-/* get, set, unset, show, edit and delete for the groups in the table. */
+/* get, set, unset, show, edit, rename and delete for the groups in the table. */
 #include "client/entity.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/jsonw.h"
 #include "base/str.h"
 
 static const struct entity {
 	const char *path; /* of the command group */
 	const char *url;
 	const struct doc_kind *kind;
-	const char *title; /* in messages */
+	const char *title;     /* in messages */
+	bool blank_for_unset;  /* get prints an empty line for a key that is not set, else nothing */
+	bool may_be_unmanaged; /* some exist without being the server's, and cannot be changed */
 } entities[] = {
-	{"lxc profile ", "/1.0/profiles/%s", &doc_profile, "Profile"},
+	{"lxc network ", "/1.0/networks/%s", &doc_network, "Network", .may_be_unmanaged = true},
+	{"lxc profile ", "/1.0/profiles/%s", &doc_profile, "Profile", .blank_for_unset = true},
 	{"lxc storage ", "/1.0/storage-pools/%s", &doc_storage_pool, "Storage pool"},
 };
 
@@ -45,48 +49,61 @@ int entity_load(struct cli *c, struct target *t, struct doc *d, struct error *er
 	return doc_load(t->api, url, e->kind, d, err);
 }
 
+/* To change it. */
+static int load_to_change(struct cli *c, struct target *t, struct doc *d, struct error *err)
+{
+	int r = entity_load(c, t, d, err);
+
+	if (r >= 0 && entity_of(c)->may_be_unmanaged && !json_is_true(json_get(d->object, "managed")))
+		return error_set(err, 400, "Only managed %ss can be modified", d->kind->noun);
+	return r;
+}
+
 int entity_get(struct cli *c, struct error *err)
 {
 	auto_target struct target t = TARGET_INIT;
 	auto_doc struct doc d = DOC_INIT;
+	const char *value;
 	int r = entity_load(c, &t, &d, err);
 
 	if (r < 0)
 		return r;
-	cli_print_safe(strmap_get_or(&d.config, cli_arg(c, 1), ""));
+	value = strmap_get(&d.config, cli_arg(c, 1));
+	if (!value && !entity_of(c)->blank_for_unset)
+		return 0;
+	cli_print_safe(value ? value : "");
 	putchar('\n');
 	return 0;
 }
 
-int entity_set(struct cli *c, struct error *err)
+/* Empty values go to the server, which removes those keys and refuses unknown ones. */
+static int set_keys(struct cli *c, const struct strmap *values, struct error *err)
 {
 	auto_target struct target t = TARGET_INIT;
 	auto_doc struct doc d = DOC_INIT;
-	auto_strmap struct strmap values = STRMAP_INIT;
-	int r;
+	int r = load_to_change(c, &t, &d, err);
 
-	r = args_to_map(c, 1, true, &values, err);
-	if (r >= 0)
-		r = entity_load(c, &t, &d, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < values.len; i++)
-		doc_set_config(&d, values.items[i].key, *values.items[i].value ? values.items[i].value : NULL);
+	for (size_t i = 0; i < values->len; i++)
+		doc_set_config(&d, values->items[i].key, values->items[i].value);
 	return doc_save(c, &d, err);
+}
+
+int entity_set(struct cli *c, struct error *err)
+{
+	auto_strmap struct strmap values = STRMAP_INIT;
+	int r = args_to_map(c, 1, true, &values, err);
+
+	return r < 0 ? r : set_keys(c, &values, err);
 }
 
 int entity_unset(struct cli *c, struct error *err)
 {
-	auto_target struct target t = TARGET_INIT;
-	auto_doc struct doc d = DOC_INIT;
-	int r = entity_load(c, &t, &d, err);
+	auto_strmap struct strmap values = STRMAP_INIT;
 
-	if (r < 0)
-		return r;
-	if (!strmap_get(&d.config, cli_arg(c, 1)))
-		return error_set(err, 404, "Can't unset key '%s', it's not currently set", cli_arg(c, 1));
-	doc_set_config(&d, cli_arg(c, 1), NULL);
-	return doc_save(c, &d, err);
+	strmap_set(&values, cli_arg(c, 1), "");
+	return set_keys(c, &values, err);
 }
 
 int entity_show(struct cli *c, struct error *err)
@@ -102,7 +119,7 @@ int entity_edit(struct cli *c, struct error *err)
 {
 	auto_target struct target t = TARGET_INIT;
 	auto_doc struct doc d = DOC_INIT;
-	int r = entity_load(c, &t, &d, err);
+	int r = load_to_change(c, &t, &d, err);
 
 	return r < 0 ? r : doc_edit(c, &d, NULL, err);
 }
@@ -121,5 +138,27 @@ int entity_delete(struct cli *c, struct error *err)
 	r = cli_do(c, t.api, "DELETE", url, NULL, NULL, err);
 	if (r >= 0 && !cli_quiet(c))
 		printf("%s %s deleted\n", e->title, t.name);
+	return r;
+}
+
+int entity_rename(struct cli *c, struct error *err)
+{
+	const struct entity *e = entity_of(c);
+	auto_target struct target t = TARGET_INIT;
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	struct jsonw w = JSONW(&b);
+	auto_free char *url = NULL;
+	int r;
+
+	r = target_open_named(c, cli_arg(c, 0), e->kind->noun, &t, err);
+	if (r < 0)
+		return r;
+	jsonw_object_begin(&w);
+	jsonw_kv_str(&w, "name", cli_arg(c, 1));
+	jsonw_object_end(&w);
+	url = entity_url(e, t.name);
+	r = cli_do(c, t.api, "POST", url, strbuf_str(&b), NULL, err);
+	if (r >= 0 && !cli_quiet(c))
+		printf("%s %s renamed to %s\n", e->title, t.name, cli_arg(c, 1));
 	return r;
 }

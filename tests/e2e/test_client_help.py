@@ -10,7 +10,10 @@ from helpers.daemon import BIN
 # Commands that the project's documents promise.
 PROMISED = """launch init list info start stop restart pause delete rename copy move exec query monitor version
 config\tget config\tset config\tunset config\tshow config\tedit config\tdevice\tadd config\tdevice\tremove
-config\tdevice\tset config\tdevice\tget config\tdevice\tshow config\tdevice\tlist
+config\tdevice\tset config\tdevice\tget config\tdevice\tshow config\tdevice\tlist config\tdevice\tunset config\tdevice\toverride
+network\tcreate network\tlist network\tshow network\tedit network\tget network\tset network\tunset network\tinfo network\tlist-leases
+network\tattach network\tdetach network\tattach-profile network\tdetach-profile network\trename network\tdelete
+profile\tdevice\tadd profile\tdevice\tremove profile\tdevice\tset profile\tdevice\tunset profile\tdevice\tget profile\tdevice\tlist profile\tdevice\tshow
 profile\tlist profile\tcreate profile\tdelete profile\tshow profile\tedit profile\tget profile\tset profile\tunset
 profile\tadd profile\tremove profile\tassign profile\tcopy profile\trename
 image\timport image\tlist image\tinfo image\tshow image\texport image\tdelete image\tedit
