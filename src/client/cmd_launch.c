@@ -27,25 +27,6 @@ static void launch_done(struct launch *l)
 	free(l->description);
 }
 
-/* "dev,key=value" */
-int instance_parse_devices(const struct strv *args, struct mapmap *ret, struct error *err)
-{
-	for (size_t i = 0; i < args->len; i++) {
-		const char *arg = args->items[i];
-		const char *comma = strchr(arg, ',');
-		const char *equals = comma ? strchr(comma, '=') : NULL;
-		auto_free char *device = NULL;
-		auto_free char *key = NULL;
-
-		if (!comma || !equals || comma == arg)
-			return error_set(err, 400, "Bad syntax, expecting <device>,<key>=<value>: %s", arg);
-		device = xstrndup(arg, (size_t)(comma - arg));
-		key = xstrndup(comma + 1, (size_t)(equals - comma - 1));
-		strmap_set(mapmap_ensure(ret, device), key, equals + 1);
-	}
-	return 0;
-}
-
 int instance_parse_config(const struct strv *args, struct strmap *ret, struct error *err)
 {
 	for (size_t i = 0; i < args->len; i++) {
@@ -84,10 +65,10 @@ static int read_piped(struct launch *l, struct error *err)
 	return r;
 }
 
-static int gather(struct cli *c, struct launch *l, struct error *err)
+/* All but the image; @a is the server that the instance is made on. */
+static int gather(struct cli *c, struct api *a, struct launch *l, struct error *err)
 {
 	const struct strv *profiles = option_list(c->options, "profile");
-	const char *network = option_str(c->options, "network"), *pool = option_str(c->options, "storage");
 	int r = cli_stdin_is_piped() ? read_piped(l, err) : 0;
 
 	if (r >= 0)
@@ -103,20 +84,7 @@ static int gather(struct cli *c, struct launch *l, struct error *err)
 		strv_done(&l->profiles);
 		l->profiles_given = true;
 	}
-	if (network) {
-		struct strmap *nic = mapmap_ensure(&l->devices, network);
-
-		strmap_set(nic, "type", "nic");
-		strmap_set(nic, "network", network);
-	}
-	if (pool) {
-		struct strmap *root = mapmap_ensure(&l->devices, "root");
-
-		strmap_set(root, "type", "disk");
-		strmap_set(root, "path", "/");
-		strmap_set(root, "pool", pool);
-	}
-	return instance_parse_devices(option_list(c->options, "device"), &l->devices, err);
+	return instance_new_devices(c, a, &l->profiles, &l->devices, err);
 }
 
 /* @image NULL: an empty instance; @server: where it is fetched from, NULL: it is there */
@@ -187,7 +155,10 @@ static int hint_network(struct api *a, const char *name, struct error *err)
 	if (json_kind(json_get(reply.metadata, "expanded_devices")) == JSON_OBJECT)
 		json_each(json_get(reply.metadata, "expanded_devices"), is_nic, &has_nic);
 	if (!has_nic)
-		fputs("\nThe instance you are starting doesn't have any network attached to it.\n\n", stderr);
+		fputs("\nThe instance you are starting doesn't have any network attached to it.\n"
+		      "  To create a new network, use: lxc network create\n"
+		      "  To attach a network to an instance, use: lxc network attach\n\n",
+		      stderr);
 	return 0;
 }
 
@@ -250,14 +221,13 @@ static int create(struct cli *c, struct target *dest, char **ret_name, struct er
 	int r;
 
 	r = open_targets(c, &image, dest, err);
-	if (r >= 0)
-		r = gather(c, &l, err);
 	if (r < 0)
 		return r;
 	if (!cli_quiet(c))
 		printf(*dest->name ? "Creating %s\n" : "Creating the instance\n", dest->name);
 	fflush(stdout);
-	if (image.remote)
+	r = gather(c, dest->api, &l, err);
+	if (r >= 0 && image.remote)
 		r = image_pull_prepare(c, &image, dest, &pull, err);
 	if (r >= 0 && pull.servers.len)
 		r = try_servers(c, dest, &l, &pull, &op, err);
