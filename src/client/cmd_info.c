@@ -72,8 +72,6 @@ static void print_memory(const struct json *memory)
 /* "inet:  a" is padded so that both families line up. */
 static void print_nic_addresses(const struct json *list)
 {
-	if (!json_len(list))
-		return;
 	puts("      IP addresses:");
 	for (size_t i = 0; i < json_len(list); i++) {
 		const struct json *a = json_at(list, i);
@@ -86,7 +84,7 @@ static void print_nic_addresses(const struct json *list)
 	}
 }
 
-static int print_nic(const char *name, const struct json *nic, void *arg)
+static void print_nic(const char *name, const struct json *nic)
 {
 	static const struct {
 		const char *key, *label;
@@ -102,9 +100,6 @@ static int print_nic(const char *name, const struct json *nic, void *arg)
 	auto_free char *safe = print_safe_text(name, "");
 	int64_t mtu = json_int(json_get(nic, "mtu"));
 
-	if (!*(bool *)arg)
-		puts("  Network usage:");
-	*(bool *)arg = true;
 	printf("    %s:\n", safe);
 	line("      Type", json_get_str(nic, "type"));
 	line("      State", state);
@@ -123,13 +118,32 @@ static int print_nic(const char *name, const struct json *nic, void *arg)
 			printf("%s: %lld\n", counters[i].label, (long long)v);
 	}
 	print_nic_addresses(json_get(nic, "addresses"));
+}
+
+static int add_name(const char *name, const struct json *value UNUSED, void *arg)
+{
+	strv_add(arg, name);
 	return 0;
+}
+
+/* In order of their names; servers send them in their own. */
+static void print_nics(const struct json *network)
+{
+	auto_strv struct strv names = STRV_INIT;
+
+	if (json_kind(network) == JSON_OBJECT)
+		json_each(network, add_name, &names);
+	strv_sort(&names);
+	if (names.len)
+		puts("  Network usage:");
+	for (size_t i = 0; i < names.len; i++)
+		print_nic(names.items[i], json_get(network, names.items[i]));
 }
 
 static void print_resources(const struct json *state)
 {
 	int64_t cpu = json_int(json_get(json_get(state, "cpu"), "usage"));
-	const struct json *disk = json_get(state, "disk"), *network = json_get(state, "network");
+	const struct json *disk = json_get(state, "disk");
 	bool header = false;
 
 	puts("\nResources:");
@@ -139,9 +153,7 @@ static void print_resources(const struct json *state)
 	if (cpu)
 		printf("  CPU usage:\n    CPU usage (in seconds): %lld\n", (long long)(cpu / 1000000000));
 	print_memory(json_get(state, "memory"));
-	header = false;
-	if (json_kind(network) == JSON_OBJECT)
-		json_each(network, print_nic, &header);
+	print_nics(json_get(state, "network"));
 }
 
 static char *expiry(const struct json *j)
