@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import pathlib
+import socketserver
 import ssl
 import threading
 
@@ -21,9 +22,10 @@ SERVER = {"api_extensions": ["projects", "instances", "container_full", "api_fil
 
 
 class FakeLxd:
-    """@pem: certificate and key. @routes: {"GET /1.0": (status, body)}; a body may be (headers, bytes); bodies that are callables get the request's body."""
+    """@pem: certificate and key, or @socket: path of a socket to listen on. @routes: {"GET /1.0": (status, body)}; a body may be (headers, bytes); bodies
+    that are callables get the request's body."""
 
-    def __init__(self, pem, routes=None, host="127.0.0.1"):
+    def __init__(self, pem=None, routes=None, host="127.0.0.1", socket=None):
         self.routes = {"GET /1.0": (200, sync(SERVER)), "GET /": (200, sync(["/1.0"])),
                        "GET /1.0/projects": (200, sync(["/1.0/projects/default"])), **(routes or {})}
         self.upgrades = {}  # path: frames of the websocket there
@@ -70,6 +72,10 @@ class FakeLxd:
 
             do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
 
+        if socket:
+            self.server = UnixServer(str(socket), Handler)
+            threading.Thread(target=self.server.serve_forever, daemon=True).start()
+            return
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)
 
@@ -97,6 +103,13 @@ class FakeLxd:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class UnixServer(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def get_request(self):
+        return super().get_request()[0], ("socket", 0)
 
 
 def fingerprint_of(pem):
