@@ -95,22 +95,46 @@ struct nic_guest {
 void nic_guest_done(struct nic_guest *g);
 
 /*
- * Make the host's side, with its filters in force before it can carry a frame. @changes gets the volatile keys to store
- * ("volatile.eth0.host_name" ...). On error everything is undone. The instance is not running yet, or the NIC is about
- * to be plugged into it.
+ * Before nic_start(): choose the name of the host's side (@n->host_name is filled) and note in @changes, as volatile
+ * keys ("volatile.eth0.host_name" ...), what nic_stop() must know after a crash: they have to be stored before
+ * nic_start() is called. Changes nothing, and refuses what cannot work: 400 no name, no parent, an interface of that
+ * name is there already, an address in use, a sysctl that routing needs; 503 the network is not up.
  */
-int nic_start(struct networks *all, struct nic *n, struct nic_guest *ret, struct strmap *changes, struct error *err);
+int nic_prepare(struct networks *all, struct nic *n, struct strmap *changes, struct error *err);
 /*
- * Remove all that nic_start() made, whatever of it is still there, and (physical) bring the interface back as it was.
- * @volatile_ as stored; @changes gets what is to be cleared. Does all it can; the first error is returned.
+ * Make the host's side, with its filters in force before it can carry a frame. On error everything is undone. The
+ * instance is not running yet, or the NIC is about to be plugged into it.
+ */
+int nic_start(struct networks *all, const struct nic *n, struct nic_guest *ret, struct error *err);
+/*
+ * Remove all that nic_start() made, whatever of it is still there, filters last, and (physical) give the interface the
+ * name and values back that it had. @volatile_ as stored; @changes gets the keys to clear. Does all it can; the first
+ * error is returned.
  */
 int nic_stop(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct strmap *changes,
 	     struct error *err);
-/* Move the guest's end into a running container's namespace and configure it there, up. */
+/*
+ * The same when the NIC cannot be read any more (its device or network is gone): the interface of its host_name, the
+ * filters of its label.
+ */
+int nic_sweep(struct networks *all, const char *label, const char *device, const struct strmap *volatile_,
+	      struct strmap *changes, struct error *err);
+/*
+ * Move the guest's end into a running container's namespace and configure it there, up. @inside is a socket in it, NULL
+ * when @g has no addresses. 400 when it has an interface of that name.
+ */
 int nic_plug(struct networks *all, const struct nic_guest *g, int netns_fd, struct link_ns *inside, struct error *err);
+/*
+ * Before nic_stop() on a running container: bring back from its namespace what would not end with the host's side
+ * (macvlan, physical). Fine when it is not there.
+ */
+int nic_unplug(struct networks *all, const struct nic *n, struct link_ns *inside, struct error *err);
 /* Live change from @before to @after (nic_change_is_live()); on error what was before is in force. */
 int nic_update(struct networks *all, const struct nic *before, const struct nic *after, struct error *err);
-/* After a restart of the daemon: note the filters of a running instance's NIC again, before firewall_start(). */
+/*
+ * After a restart of the daemon, before firewall_start(): note the filters of a running instance's NIC again, and put
+ * back its routes. 1, or 0 when the host's side is gone: then nothing is noted.
+ */
 int nic_resume(struct networks *all, const struct nic *n, struct error *err);
 /* Host entry of dnsmasq as it shall be now (bridged on managed networks); for stopped instances too. */
 int nic_host_entry_set(struct networks *all, const struct nic *n, struct error *err);

@@ -1,0 +1,76 @@
+/* Shared by the files that make up the host's side of NICs. */
+#pragma once
+
+#include "network/nic.h"
+
+/* What a type of NIC does; each slot is called through nic_host.c, which does what all types share. */
+struct nic_kind {
+	/* Begin of the names that are made up for the host's side: "veth", "mac"; NULL: it is named by its parent. */
+	const char *prefix;
+	/* Refuse what cannot work on this host, note what has to be put back. Changes nothing. NULL: no such thing. */
+	int (*prepare)(struct networks *all, const struct nic *n, struct strmap *changes, struct error *err);
+	/*
+	 * Make the link or take it, up to where it carries frames. @ret->link is filled as soon as there is something
+	 * to undo; then what the guest shall configure.
+	 */
+	int (*start)(struct networks *all, const struct nic *n, struct nic_guest *ret, struct error *err);
+	/* Remove what does not go with the link, or put the link back. NULL: all goes with it. */
+	int (*stop)(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err);
+	/* Live change beyond the limits, all or nothing. NULL: nothing else is live. */
+	int (*update)(struct networks *all, const struct nic *before, const struct nic *after, struct error *err);
+	/* Note filters again, restore routes. NULL: there are none. */
+	int (*resume)(struct networks *all, const struct nic *n, struct error *err);
+};
+
+extern const struct nic_kind nic_bridged;
+extern const struct nic_kind nic_routed;
+extern const struct nic_kind nic_p2p;
+extern const struct nic_kind nic_macvlan;
+extern const struct nic_kind nic_physical;
+
+/* --- what several types do (nic_parts.c) --- */
+
+/* An interface's name, which is no longer than 15 bytes. */
+void nic_name_copy(char dest[16], const char *name);
+
+/* Steps of removing things, which go on after an error. */
+struct nic_steps {
+	int r;             /* of the first that failed; 0 so far */
+	struct error *err; /* its error */
+};
+
+/* Note how one step went; empties @step_err. */
+void nic_step(struct nic_steps *s, int r, struct error *step_err);
+
+/* `Parent device "x" doesn't exist`. @ret may be NULL. */
+int nic_parent_get(struct networks *all, const struct nic *n, struct link_info *ret, struct error *err);
+/* Two ends of a pair, down, not learning from router advertisements; mtu of the device, else of the parent. */
+int nic_veth_add(struct networks *all, const struct nic *n, struct nic_guest *ret, struct error *err);
+/* A sysctl of the host's side. */
+int nic_sysctl(const struct nic *n, const char *family, const char *key, const char *value, struct error *err);
+/* limits.ingress and limits.egress from what is in force to what shall be. */
+int nic_limits_change(struct networks *all, const struct nic *before, const struct nic *after, struct error *err);
+/* The keys of both families, for loops. */
+const struct nic_family *nic_family_of(const struct nic *n, int family);
+
+/*
+ * ipvN.routes as routes out of @link (protocol boot, the bridge or the host's side): those of @before that @after lacks
+ * go, those that are new come; NULL is none. On error those of @before are there.
+ */
+int nic_routes_change(struct networks *all, const char *link, const struct nic *before, const struct nic *after,
+		      struct error *err);
+
+/* --- filters of bridged NICs (nic_filter.c) --- */
+
+/* Could it be put in force here? */
+int nic_filter_check(struct networks *all, const struct nic *n, struct error *err);
+/* Put it in force, or take it away when there is nothing to filter. */
+int nic_filter_set(struct networks *all, const struct nic *n, struct error *err);
+
+/* --- neighbours (nic_probe.c) --- */
+
+/*
+ * Ask on @parent who has the addresses of a routed NIC, all at once, and wait 100 ms for an answer: 400 `IP address
+ * "A" in use on parent network "PARENT"`.
+ */
+int nic_probe(struct networks *all, const struct nic *n, const struct link_info *parent, struct error *err);
