@@ -21,6 +21,8 @@ enum wire_container_request {
 	WIRE_CONTAINER_EXEC,
 	/* none; fd: init's pidfd -> OK with JSON text */
 	WIRE_CONTAINER_NET_STATE,
+	/* none; fd: init's pidfd -> OK; fd: an rtnetlink socket of its network namespace */
+	WIRE_CONTAINER_NET_SOCKET,
 	/* target, u32 WIRE_MOUNT_ bits, propagation; fds: init's pidfd, source -> OK with u32 created */
 	WIRE_CONTAINER_MOUNT,
 	/* target, u32 remove; fd: init's pidfd -> OK */

@@ -27,6 +27,7 @@ int request_wait_running(struct request *rq, struct error *err);
 int request_control(struct request *rq, struct error *err);
 int request_exec(struct request *rq, struct error *err);
 int request_net_state(struct request *rq, struct error *err);
+int request_net_socket(struct request *rq, struct error *err);
 int request_mount(struct request *rq, struct error *err);
 int request_umount(struct request *rq, struct error *err);
 int request_cgroup_set(struct request *rq, struct error *err);

@@ -29,6 +29,7 @@ static const request_fn handlers[WIRE_CONTAINER_REQUEST_MAX] = {
 	[WIRE_CONTAINER_CONTROL] = request_control,
 	[WIRE_CONTAINER_EXEC] = request_exec,
 	[WIRE_CONTAINER_NET_STATE] = request_net_state,
+	[WIRE_CONTAINER_NET_SOCKET] = request_net_socket,
 	[WIRE_CONTAINER_MOUNT] = request_mount,
 	[WIRE_CONTAINER_UMOUNT] = request_umount,
 	[WIRE_CONTAINER_CGROUP_SET] = request_cgroup_set,

@@ -1,22 +1,31 @@
-/* The network interfaces of a container, read inside its namespace: for kernels that do not tell them from outside. */
+/*
+ * Into a container's network namespace: its interfaces, for kernels that do not tell them from outside; and a socket
+ * made there, through which the daemon configures them.
+ */
 #include <sched.h>
+#include <sys/socket.h>
 
 #include "base/alloc.h"
 #include "base/interfaces.h"
 #include "container/container.h"
 
-int request_net_state(struct request *rq, struct error *err)
+/* An rtnetlink socket there. */
+static int open_inside(struct request *rq, struct error *err)
 {
-	auto_strbuf struct strbuf b = STRBUF_INIT;
-	auto_close int sock = -EBADF;
-	auto_free char *json = NULL;
-	int r;
-
 	if (!wire_done(&rq->msg.reader) || rq->msg.fds[0] < 0)
 		return request_malformed(err);
 	if (setns(rq->msg.fds[0], CLONE_NEWNET) < 0)
 		return error_errno(err, errno, "Enter the container's network namespace");
-	sock = rtnl_open(false, err);
+	return rtnl_open(false, err);
+}
+
+int request_net_state(struct request *rq, struct error *err)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_close int sock = open_inside(rq, err);
+	auto_free char *json = NULL;
+	int r;
+
 	if (sock < 0)
 		return sock;
 	r = interfaces_read(sock, INTERFACES_HERE, &json, err);
@@ -25,4 +34,18 @@ int request_net_state(struct request *rq, struct error *err)
 	wire_put_u32(&b, WIRE_REPLY_OK);
 	wire_put_str(&b, json);
 	return request_reply(rq, &b, NULL, 0, err);
+}
+
+int request_net_socket(struct request *rq, struct error *err)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_close int sock = open_inside(rq, err);
+	struct sockaddr_nl any = {.nl_family = AF_NETLINK};
+
+	if (sock < 0)
+		return sock;
+	if (bind(sock, (const struct sockaddr *)&any, sizeof(any)) < 0)
+		return error_errno(err, errno, "Bind a netlink socket");
+	wire_put_u32(&b, WIRE_REPLY_OK);
+	return request_reply(rq, &b, &sock, 1, err);
 }

@@ -558,6 +558,24 @@ int container_net_state(struct container_host *h, int init_pidfd, char **ret_jso
 	return 0;
 }
 
+int container_net_socket(struct container_host *h, int init_pidfd, int *ret_sock, struct error *err)
+{
+	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
+	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	int r;
+
+	wire_put_u32(&rq.body, WIRE_CONTAINER_NET_SOCKET);
+	rq.fds[0] = init_pidfd;
+	rq.nfds = 1;
+	r = call(h, &rq, WIRE_REPLY_OK, &m, err);
+	if (r < 0)
+		return r;
+	if (!wire_done(&m.reader) || m.fds[0] < 0)
+		return malformed(err);
+	*ret_sock = TAKE_FD(m.fds[0]);
+	return 0;
+}
+
 int container_mount(struct container_host *h, const struct container_mount_spec *spec, bool *ret_created,
 		    struct error *err)
 {

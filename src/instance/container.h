@@ -149,6 +149,12 @@ int container_exec_read_status(struct container_exec *x, struct container_exec_s
  */
 int container_net_state(struct container_host *h, int init_pidfd, char **ret_json, struct error *err);
 
+/*
+ * An rtnetlink socket in the network namespace of @init_pidfd (borrowed): what it is asked and told concerns the
+ * container. The caller closes *@ret_sock.
+ */
+int container_net_socket(struct container_host *h, int init_pidfd, int *ret_sock, struct error *err);
+
 struct container_mount_spec {
 	int init_pidfd;     /* borrowed */
 	int source_fd;      /* borrowed, O_PATH is enough: a folder, file or device node on the host */

@@ -31,7 +31,7 @@ static int open_namespace_by_pid(int pidfd, pid_t pid, struct error *err)
 	return TAKE_FD(fd);
 }
 
-static int open_namespace(int pidfd, pid_t pid, struct error *err)
+int netstate_open_namespace(int pidfd, pid_t pid, struct error *err)
 {
 	int fd = ioctl(pidfd, PIDFD_GET_NET_NAMESPACE, 0);
 
@@ -93,7 +93,7 @@ static int namespace_id(int sock, int netns, int32_t *ret, struct error *err)
 
 int netstate_read(int init_pidfd, pid_t init_pid, char **ret_json, struct error *err)
 {
-	auto_close int netns = open_namespace(init_pidfd, init_pid, err);
+	auto_close int netns = netstate_open_namespace(init_pidfd, init_pid, err);
 	auto_close int sock = -EBADF;
 	int32_t id = NETNSA_NSID_NOT_ASSIGNED;
 	int r;

@@ -11,3 +11,5 @@
  * container's namespace gets here stays until that namespace goes.
  */
 int netstate_read(int init_pidfd, pid_t init_pid, char **ret_json, struct error *err);
+/* The network namespace of the process; the caller closes the fd. -ESRCH: it has ended. */
+int netstate_open_namespace(int init_pidfd, pid_t init_pid, struct error *err);
