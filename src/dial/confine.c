@@ -26,7 +26,7 @@
 #include "base/wire_dial.h"
 #include "dial/dial.h"
 
-#define OWN_USER 4 /* behind those of enum confine_program (tls/confine.h) */
+#define OWN_USER 4 /* behind those of enum confine_program (base/confine.h: CONFINE_DIAL) */
 
 static int empty_root = -EBADF; /* an empty file system that is mounted nowhere; only root can make one */
 

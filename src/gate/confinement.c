@@ -25,7 +25,7 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "base/wire_gate.h"
-#include "tls/confine.h"
+#include "base/confine.h"
 
 int gate_confine(struct error *err)
 {

@@ -15,7 +15,7 @@
 #include "base/wire.h"
 #include "base/wire_gate.h"
 #include "signer/key.h"
-#include "tls/confine.h"
+#include "base/confine.h"
 
 #define KEY_MAX (64u * 1024)
 #define REQUEST_MAX 2048 /* bytes of a request; longer ones are malformed */

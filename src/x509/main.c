@@ -13,7 +13,7 @@
 #include "base/str.h"
 #include "base/wire.h"
 #include "base/wire_x509.h"
-#include "tls/confine.h"
+#include "base/confine.h"
 #include "tls/pki.h"
 
 #define NAME_MAX_BYTES 4096

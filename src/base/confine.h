@@ -1,7 +1,8 @@
 /*
- * The confinement of the programs that meet strangers' bytes or hold keys: lxd-gate, lxd-signer, lxd-x509. (lxd-dial,
- * which connects and is started by ordinary users too, has its own.)
- * A user of its own, no capability, an empty root, namespaces, limits, Landlock, and a seccomp allow list.
+ * The confinement of the programs that meet strangers' bytes or hold keys (lxd-gate, lxd-signer, lxd-x509), and of
+ * lxd-nft, which holds a capability. (lxd-dial, which connects and is started by ordinary users too, has its own.)
+ * A user of its own, no capability but what is named, an empty root, namespaces, limits, Landlock, and a seccomp allow
+ * list. A library of its own (`confine` in src/base/meson.build): lxd does not link it.
  */
 #pragma once
 
@@ -11,7 +12,13 @@
 #include "base/error.h"
 
 /* Whose user and group id: the base that meson's option names, plus this. */
-enum confine_program { CONFINE_GATE = 1, CONFINE_SIGNER, CONFINE_X509 };
+enum confine_program {
+	CONFINE_GATE = 1,
+	CONFINE_SIGNER,
+	CONFINE_X509,
+	CONFINE_DIAL, /* see src/dial/confine.c */
+	CONFINE_NFT,
+};
 
 struct confine_spec {
 	enum confine_program program;
@@ -24,6 +31,7 @@ struct confine_spec {
 	bool sending;         /* sendto and sendmsg, on sockets that are connected */
 	bool tcp_options;     /* setsockopt: keep-alive, TCP_NODELAY, TCP_CORK */
 	bool file_flags;      /* may make descriptors (not) wait: F_GETFL and F_SETFL */
+	bool net_admin;       /* keeps CAP_NET_ADMIN, and stays in the network namespace that it was started in */
 	const int *calls;     /* system calls beyond those every program needs (confine_filter.c) and those above */
 	size_t n_calls;
 };

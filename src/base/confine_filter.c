@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "tls/confine.h"
+#include "base/confine.h"
 
 /* clone() for a thread has this bit, a fork has not; glibc's clone3() cannot be looked into. */
 #define THREAD_BIT 0x00010000u /* CLONE_THREAD */

@@ -1,4 +1,4 @@
-#include "tls/confine.h"
+#include "base/confine.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -39,9 +39,11 @@ static int fds_close(const struct confine_spec *spec, struct error *err)
  * No process id namespace: only a fork could enter one, and with it no thread could be made. Other processes are out
  * of reach all the same: another user, no capability, and no kill(), ptrace() or the like in the allow list.
  */
-static int namespaces_enter(struct error *err)
+static int namespaces_enter(const struct confine_spec *spec, struct error *err)
 {
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+	int network = spec->net_admin ? 0 : CLONE_NEWNET;
+
+	if (unshare(CLONE_NEWNS | network | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
 		return error_errno(err, errno, "Create namespaces");
 	return 0;
 }
@@ -61,12 +63,14 @@ static int root_empty(struct error *err)
 	return 0;
 }
 
-static int bounding_set_empty(struct error *err)
+static int bounding_set_empty(const struct confine_spec *spec, struct error *err)
 {
+	unsigned long keep = spec->net_admin ? SECBIT_KEEP_CAPS : 0;
+
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap) < 0 && errno != EINVAL)
 			return error_errno(err, errno, "Drop capability %d from the bounding set", cap);
-	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
+	if (prctl(PR_SET_SECUREBITS, keep | SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
 					     SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
 					     SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
 		return error_errno(err, errno, "Lock privileges");
@@ -82,16 +86,20 @@ static int user_change(const struct confine_spec *spec, struct error *err)
 	return 0;
 }
 
-static int caps_empty(struct error *err)
+static int caps_drop(const struct confine_spec *spec, struct error *err)
 {
-	cap_t none = cap_init();
+	static const cap_value_t net_admin = CAP_NET_ADMIN;
+	cap_t left = cap_init();
 	int r = 0;
 
-	if (!none)
+	if (!left)
 		return error_errno(err, errno, "Prepare capabilities");
-	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || cap_set_proc(none) < 0)
+	if (spec->net_admin && (cap_set_flag(left, CAP_PERMITTED, 1, &net_admin, CAP_SET) < 0 ||
+				cap_set_flag(left, CAP_EFFECTIVE, 1, &net_admin, CAP_SET) < 0))
+		r = error_errno(err, errno, "Prepare capabilities");
+	if (r == 0 && (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || cap_set_proc(left) < 0))
 		r = error_errno(err, errno, "Drop capabilities");
-	cap_free(none);
+	cap_free(left);
 	return r;
 }
 
@@ -150,15 +158,15 @@ int confine_enter(const struct confine_spec *spec, struct error *err)
 	if (r == 0)
 		r = limits_set(spec, err);
 	if (r == 0)
-		r = namespaces_enter(err);
+		r = namespaces_enter(spec, err);
 	if (r == 0)
 		r = root_empty(err);
 	if (r == 0)
-		r = bounding_set_empty(err);
+		r = bounding_set_empty(spec, err);
 	if (r == 0)
 		r = user_change(spec, err);
 	if (r == 0)
-		r = caps_empty(err);
+		r = caps_drop(spec, err);
 	if (r == 0)
 		r = parent_watch(death_signal, parent, err);
 	if (r < 0)
