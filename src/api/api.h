@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/jsonw.h"
 #include "db/store.h"
+#include "firewall/firewall.h"
 #include "http/server.h"
 #include "image/image.h"
 #include "instance/instance.h"
@@ -42,6 +43,7 @@ struct api {
 	struct audit *audit;               /* NULL in unit tests alone */
 	struct warnings *warnings;         /* the same */
 	struct remote *remote;             /* NULL in unit tests alone */
+	struct firewall *firewall;         /* NULL in unit tests alone */
 	struct mutex config_lock; /* one change of the server's configuration at a time; held across sockets and disk */
 	/* GET /1.0 as a trusted client gets it, made anew when the store has changed */
 	struct mutex server_lock;

@@ -217,7 +217,7 @@ static void write_environment(struct api *api, struct jsonw *w) REQUIRES(api->se
 	jsonw_kv_str(w, "certificate_fingerprint", api->certificate_fingerprint);
 	jsonw_kv_str(w, "driver", "lxc");
 	jsonw_kv_str(w, "driver_version", LXD_LXC_VERSION);
-	jsonw_kv_str(w, "firewall", "none");
+	jsonw_kv_str(w, "firewall", api->firewall ? firewall_driver(api->firewall) : "none");
 	jsonw_kv_str(w, "kernel", u.sysname);
 	jsonw_kv_str(w, "kernel_architecture", u.machine);
 	write_kernel_features(api, w);

@@ -178,6 +178,29 @@ static int move_listeners(struct api *api, const struct strmap *from, const stru
 	return 0;
 }
 
+static int move_firewall(struct api *api, const struct strmap *from, const struct strmap *to, struct error *err)
+{
+	static const char key[] = "core.firewall_driver";
+
+	if (!api->firewall || !differs(from, to, key))
+		return 0;
+	return firewall_set_driver(api->firewall, strmap_get_or(to, key, ""), err);
+}
+
+/* What can fail outside the database: all of it, or nothing. */
+static int move(struct api *api, const struct strmap *from, const struct strmap *to, struct error *err)
+{
+	auto_error struct error e = ERROR_INIT;
+	int r = move_listeners(api, from, to, err);
+
+	if (r < 0)
+		return r;
+	r = move_firewall(api, from, to, err);
+	if (r < 0 && move_listeners(api, to, from, &e) < 0)
+		log_error("cannot go back to the old address", LOG_ERR(&e));
+	return r;
+}
+
 static void set_proxies(struct api *api, const struct strmap *config)
 {
 	auto_strv struct strv given = STRV_INIT, trimmed = STRV_INIT;
@@ -233,15 +256,15 @@ int server_config_change(struct api_call *c, bool replace, struct error *err)
 	r = api_check_etag(c, etag, err);
 	if (r == 0) {
 		merge(&old, &s, replace, &now);
-		r = move_listeners(c->api, &old, &now, err);
+		r = move(c->api, &old, &now, err);
 	}
 	if (r == 0) {
 		r = commit(c, &old, &now, err);
 		if (r < 0) {
 			auto_error struct error e = ERROR_INIT;
 
-			if (move_listeners(c->api, &now, &old, &e) < 0)
-				log_error("cannot go back to the old address", LOG_ERR(&e));
+			if (move(c->api, &now, &old, &e) < 0)
+				log_error("cannot go back to the old configuration", LOG_ERR(&e));
 		}
 	}
 	if (r == 0)

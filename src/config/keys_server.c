@@ -8,7 +8,11 @@ static int check_update_interval(const char *key UNUSED, const char *value, stru
 	return streq(value, "0") ? 0 : error_set(err, 400, "This server does not update images yet");
 }
 
+static const char *const firewall_drivers[] = {"nftables", "xtables", NULL};
+
 const struct config_key config_keys_server[] = {
+	{"core.firewall_driver", CONFIG_ENUM, NULL, CONFIG_LIVE, NULL, firewall_drivers,
+	 "What packet filters are made with: nftables or xtables; unset: what works on this host"},
 	{"core.https_address", CONFIG_STRING, NULL, CONFIG_LIVE, NULL, NULL,
 	 "Address and port of the remote API; without a port 8443"},
 	{"core.https_allowed_credentials", CONFIG_BOOL, "false", CONFIG_LIVE, NULL, NULL,

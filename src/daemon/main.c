@@ -219,6 +219,41 @@ static int open_records(struct daemon *d, struct error *err)
 	return r;
 }
 
+static void on_firewall_warning(void *arg, const char *type, const char *severity, const char *entity,
+				const char *message)
+{
+	struct daemon *d = arg;
+
+	if (message)
+		warnings_raise(d->api.warnings, type, severity, entity, message);
+	else
+		warnings_resolve(d->api.warnings, type, entity);
+}
+
+static int open_firewall(struct daemon *d, struct error *err)
+{
+	auto_strmap struct strmap config = STRMAP_INIT;
+	struct firewall_spec spec = {.loop = d->api.loop, .warn = on_firewall_warning, .warn_arg = d};
+
+	store_config_copy(d->api.store, &config);
+	spec.driver = strmap_get(&config, "core.firewall_driver");
+	return firewall_new(&spec, &d->api.firewall, err);
+}
+
+/* The daemon goes on without: what needs filters says so. */
+static void start_firewall(struct daemon *d)
+{
+	static const char type[] = "Packet filters are not in force";
+	auto_error struct error err = ERROR_INIT;
+
+	if (firewall_start(d->api.firewall, &err) == 0) {
+		warnings_resolve(d->api.warnings, type, "");
+		return;
+	}
+	log_error("packet filters are not in force", LOG_ERR(&err));
+	warnings_raise(d->api.warnings, type, "high", "", error_msg(&err));
+}
+
 static int start(struct daemon *d, struct error *err)
 {
 	auto_free char *db_path = path_join(d->dir, "database", "lxd.db");
@@ -241,6 +276,8 @@ static int start(struct daemon *d, struct error *err)
 		r = images_new(api->store, d->dir, &api->images, err);
 	if (r == 0)
 		r = loop_new(&api->loop, err);
+	if (r == 0)
+		r = open_firewall(d, err);
 	if (r < 0)
 		return r;
 	api->lxd_dir = d->dir;
@@ -267,6 +304,7 @@ static int start(struct daemon *d, struct error *err)
 		r = loop_start(api->loop, err);
 	if (r < 0)
 		return r;
+	start_firewall(d);
 	r = check_boot(d, err);
 	if (r == 0)
 		r = remote_side_prepare(api, &d->http, err);

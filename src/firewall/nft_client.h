@@ -1,0 +1,18 @@
+/*
+ * lxd's side of lxd-nft (base/wire_nft.h): started on first use, gone after some seconds without work, started again
+ * when needed. One caller at a time.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "base/strbuf.h"
+
+struct nft_client;
+
+/* @loop learns of the process's end; NULL: it is waited for when the next is started (tests). */
+struct nft_client *nft_client_new(struct loop *loop);
+/* Lets the process end. */
+void nft_client_free(struct nft_client *c);
+/* Carry @script out as one transaction. 500 with what the kernel or libnftables says; nothing has changed then. */
+int nft_client_run(struct nft_client *c, const struct strbuf *script, struct error *err);
