@@ -8,6 +8,11 @@
 #define TABLE "bridge lxd"
 #define LINK_LOCAL "fe80::/10"
 
+/*
+ * Rules that accept name the type in the frame's header: without it nft looks at what the kernel says is inside, which
+ * for a tagged frame is what follows the tag. A listing shows "ether type ip ip saddr" as "ip saddr".
+ */
+
 /* One chain of a NIC while it is filled. */
 struct nic_chain {
 	struct strbuf *b;
@@ -95,8 +100,8 @@ static void ipv4_rules(struct nic_chain *c)
 		rule(c, "ether type ip accept");
 	}
 	for (size_t i = 0; i < a->n && !has_all(a); i++) {
-		rule(c, "arp saddr ip %s accept", prefix_text(&a->prefix[i], text));
-		rule(c, "ip saddr %s accept", prefix_text(&a->prefix[i], text));
+		rule(c, "ether type arp arp saddr ip %s accept", prefix_text(&a->prefix[i], text));
+		rule(c, "ether type ip ip saddr %s accept", prefix_text(&a->prefix[i], text));
 	}
 	rule(c, "ether type 0x0806 drop");
 	rule(c, "ether type 0x0800 drop");
@@ -110,9 +115,9 @@ static void ipv6_client_rules(struct nic_chain *c)
 
 	bits_hex(&own, 128, hex);
 	ip_format(&own, text);
-	rule(c, "ip6 saddr " LINK_LOCAL " ip6 daddr ff02::1:2 udp dport 547 accept");
-	rule(c, "ip6 saddr " LINK_LOCAL " ip6 daddr ff02::2 icmpv6 type 133 accept");
-	rule(c, "icmpv6 type 136 ip6 saddr %s @nh,384,128 0x%s accept", text, hex);
+	rule(c, "ether type ip6 ip6 saddr " LINK_LOCAL " ip6 daddr ff02::1:2 udp dport 547 accept");
+	rule(c, "ether type ip6 ip6 saddr " LINK_LOCAL " ip6 daddr ff02::2 icmpv6 type 133 accept");
+	rule(c, "ether type ip6 icmpv6 type 136 ip6 saddr %s @nh,384,128 0x%s accept", text, hex);
 }
 
 /* An advertisement from a foreign address, even of an own one. */
@@ -124,7 +129,7 @@ static void advertiser_rule(struct nic_chain *c)
 
 	for (size_t i = 0; i < a->n; i++)
 		strbuf_appendf(&match, "ip6 saddr != %s ", prefix_text(&a->prefix[i], text));
-	rule(c, "icmpv6 type 136 %sip6 saddr != " LINK_LOCAL " drop", strbuf_str(&match));
+	rule(c, "ether type ip6 icmpv6 type 136 %sip6 saddr != " LINK_LOCAL " drop", strbuf_str(&match));
 }
 
 static void ipv6_list_rules(struct nic_chain *c)
@@ -132,8 +137,8 @@ static void ipv6_list_rules(struct nic_chain *c)
 	const struct firewall_allowed *a = &c->nic->v6;
 	char text[IP_TEXT_MAX], hex[33];
 
-	rule(c, "icmpv6 type 134 drop");
-	rule(c, "icmpv6 type 137 drop");
+	rule(c, "ether type ip6 icmpv6 type 134 drop");
+	rule(c, "ether type ip6 icmpv6 type 137 drop");
 	if (c->to_host || a->dhcp_elsewhere)
 		ipv6_client_rules(c);
 	if (has_all(a)) {
@@ -143,11 +148,11 @@ static void ipv6_list_rules(struct nic_chain *c)
 	advertiser_rule(c);
 	for (size_t i = 0; i < a->n; i++) {
 		bits_hex(&a->prefix[i].addr, a->prefix[i].len, hex);
-		rule(c, "icmpv6 type 136 @nh,384,%u 0x%s accept", a->prefix[i].len, hex);
+		rule(c, "ether type ip6 icmpv6 type 136 @nh,384,%u 0x%s accept", a->prefix[i].len, hex);
 	}
-	rule(c, "icmpv6 type 136 drop");
+	rule(c, "ether type ip6 icmpv6 type 136 drop");
 	for (size_t i = 0; i < a->n; i++)
-		rule(c, "ip6 saddr %s accept", prefix_text(&a->prefix[i], text));
+		rule(c, "ether type ip6 ip6 saddr %s accept", prefix_text(&a->prefix[i], text));
 }
 
 static void fill_chain(struct strbuf *b, const struct firewall_nic *n, const char *prefix, bool to_host)

@@ -13,19 +13,19 @@
 	"ether type ip6 icmpv6 type 136 ip6 length != 24 ip6 length != 32 drop\n" \
 	"ether type ip6 icmpv6 type 136 ip6 length 32 @nh,512,64 != 0x020100163e0a0b0c drop\n"
 #define DISCOVER "ether type ip ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67 accept\n"
-#define V4_RULES "arp saddr ip 192.0.2.10 accept\nip saddr 192.0.2.10 accept\n"
+#define V4_RULES "ether type arp arp saddr ip 192.0.2.10 accept\nether type ip ip saddr 192.0.2.10 accept\n"
 #define V4_END "ether type 0x0806 drop\nether type 0x0800 drop\n"
-#define V6_FIRST "icmpv6 type 134 drop\nicmpv6 type 137 drop\n"
-#define V6_CLIENT                                                        \
-	"ip6 saddr fe80::/10 ip6 daddr ff02::1:2 udp dport 547 accept\n" \
-	"ip6 saddr fe80::/10 ip6 daddr ff02::2 icmpv6 type 133 accept\n" \
-	"icmpv6 type 136 ip6 saddr fe80::216:3eff:fe0a:b0c @nh,384,128 " \
+#define V6_FIRST "ether type ip6 icmpv6 type 134 drop\nether type ip6 icmpv6 type 137 drop\n"
+#define V6_CLIENT                                                                       \
+	"ether type ip6 ip6 saddr fe80::/10 ip6 daddr ff02::1:2 udp dport 547 accept\n" \
+	"ether type ip6 ip6 saddr fe80::/10 ip6 daddr ff02::2 icmpv6 type 133 accept\n" \
+	"ether type ip6 icmpv6 type 136 ip6 saddr fe80::216:3eff:fe0a:b0c @nh,384,128 " \
 	"0xfe8000000000000002163efffe0a0b0c accept\n"
-#define V6_RULES                                                                  \
-	"icmpv6 type 136 ip6 saddr != 2001:db8::10 ip6 saddr != fe80::/10 drop\n" \
-	"icmpv6 type 136 @nh,384,128 0x20010db8000000000000000000000010 accept\n" \
-	"icmpv6 type 136 drop\n"                                                  \
-	"ip6 saddr 2001:db8::10 accept\n"
+#define V6_RULES                                                                                 \
+	"ether type ip6 icmpv6 type 136 ip6 saddr != 2001:db8::10 ip6 saddr != fe80::/10 drop\n" \
+	"ether type ip6 icmpv6 type 136 @nh,384,128 0x20010db8000000000000000000000010 accept\n" \
+	"ether type ip6 icmpv6 type 136 drop\n"                                                  \
+	"ether type ip6 ip6 saddr 2001:db8::10 accept\n"
 #define V6_END "ether type 0x86dd drop\n"
 #define OTHERS "ether type != arp ether type != ip ether type != ip6 drop\n"
 
@@ -122,12 +122,14 @@ static void prefixes_of_any_length(void **state UNUSED)
 	static const struct {
 		const char *prefix, *target, *source;
 	} rows[] = {
-		{"2001:db8:9::/60", "@nh,384,60 0x20010db80009000 accept", "ip6 saddr 2001:db8:9::/60 accept"},
-		{"2001:db8:9::/61", "@nh,384,61 0x040021b700012000 accept", "ip6 saddr 2001:db8:9::/61 accept"},
-		{"8000::/1", "@nh,384,1 0x1 accept", "ip6 saddr 8000::/1 accept"},
+		{"2001:db8:9::/60", "@nh,384,60 0x20010db80009000 accept",
+		 "ether type ip6 ip6 saddr 2001:db8:9::/60 accept"},
+		{"2001:db8:9::/61", "@nh,384,61 0x040021b700012000 accept",
+		 "ether type ip6 ip6 saddr 2001:db8:9::/61 accept"},
+		{"8000::/1", "@nh,384,1 0x1 accept", "ether type ip6 ip6 saddr 8000::/1 accept"},
 		{"2001:db8::5/127", "@nh,384,127 0x100086dc000000000000000000000002 accept",
-		 "ip6 saddr 2001:db8::4/127 accept"},
-		{"2001:db8::/32", "@nh,384,32 0x20010db8 accept", "ip6 saddr 2001:db8::/32 accept"},
+		 "ether type ip6 ip6 saddr 2001:db8::4/127 accept"},
+		{"2001:db8::/32", "@nh,384,32 0x20010db8 accept", "ether type ip6 ip6 saddr 2001:db8::/32 accept"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

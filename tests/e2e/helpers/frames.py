@@ -68,10 +68,10 @@ def lldp(marker):
     return b"\x02" + bytes([len(marker) + 1, 7]) + marker + b"\x04\x03\x07eth\x06\x02\x00\x78\x00\x00"
 
 
-def arp(operation, sender_mac, sender_ip, target_ip, marker, target_mac="00:00:00:00:00:00", hardware_length=6):
+def arp(operation, sender_mac, sender_ip, target_ip, marker, target_mac="00:00:00:00:00:00", hardware_length=6, hardware_type=1):
     """The marker trails: bridges leave the padding of ARP alone."""
     pad = bytes(hardware_length - 6)
-    return (struct.pack("!HHBBH", 1, IPV4, hardware_length, 4, operation) + hw(sender_mac) + pad + ip(sender_ip)
+    return (struct.pack("!HHBBH", hardware_type, IPV4, hardware_length, 4, operation) + hw(sender_mac) + pad + ip(sender_ip)
             + hw(target_mac) + pad + ip(target_ip) + marker)
 
 
@@ -148,6 +148,11 @@ def advertisement(number, target, source, *macs, headers=(), flags=OVERRIDE, des
     """A neighbour advertisement with a target link-layer option for each of @macs."""
     body = bytes([flags, 0, 0, 0]) + ip(target) + link_options((TARGET_LINK, mac) for mac in macs)
     return icmpv6(number, source, destination, NEIGHBOUR_ADVERTISEMENT, body, headers)
+
+
+def is_advertisement(frame):
+    """An untagged neighbour advertisement without extension headers."""
+    return frame[12:14] == struct.pack("!H", IPV6) and frame[20] == ICMPV6 and frame[54] == NEIGHBOUR_ADVERTISEMENT
 
 
 def solicitation(number, target, source, *macs):

@@ -5,6 +5,7 @@ from . import frames, lan, truth_table
 
 TABLE = "bridge handmade"
 # Bridges learn from frames to 01:80:c2:00:00:0e before any hook, so a rule cannot keep a forged source out of the forwarding table.
+# A port that learns nothing needs its own entry, a sticky one: else a neighbour could take the place for good.
 LEARNING = ("no learning", "", "")
 
 
@@ -79,7 +80,7 @@ def install(port, made):
         text += [f"add rule {TABLE} {chain} iifname {port.host_end} {rule}" for chain in (("in", "out") if where == "both" else (where,))]
     lan.run("nft", "-f", "-", stdin="\n".join(text))
     lan.run("bridge", "link", "set", "dev", port.host_end, "learning", "off" if LEARNING in made else "on")
-    lan.run("bridge", "fdb", "replace", port.mac, "dev", port.host_end, "master", "static")
+    lan.run("bridge", "fdb", "replace", port.mac, "dev", port.host_end, "master", "static", "sticky")
 
 
 def remove():

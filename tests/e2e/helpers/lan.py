@@ -1,9 +1,11 @@
 """A bridge with two machines on it: frames go out of the one, and watchers on the bridge, on the other and in the forwarding table say what arrived."""
+import contextlib
 import ctypes
 import dataclasses
 import itertools
 import json
 import os
+import pathlib
 import socket
 import struct
 import subprocess
@@ -72,21 +74,23 @@ def packet_socket(interface, protocol=ETH_P_ALL):
 
 
 class Watcher:
-    """Keeps whatever arrives at an interface; what its own machine sends does not count."""
+    """Keeps what passes an interface."""
 
     def __init__(self, interface):
         self.sock = packet_socket(interface)
 
-    def take(self):
-        """The frames since the last call."""
-        seen = []
+    def everything(self):
+        """(kind of packet, frame) since the last call."""
         while True:
             try:
                 data, where = self.sock.recvfrom(65536)
             except BlockingIOError:
-                return seen
-            if where[2] != PACKET_OUTGOING:
-                seen.append(data)
+                return
+            yield where[2], data
+
+    def take(self):
+        """The frames since the last call that came from outside."""
+        return [data for kind, data in self.everything() if kind != PACKET_OUTGOING]
 
     def close(self):
         self.sock.close()
@@ -114,11 +118,46 @@ class HostStack:
         self.sock.close()
 
 
+class Forwarding:
+    """What bridges learn, as it happens: a place that was taken for a moment only is seen, too."""
+    NEW, LLADDR = 28, 2  # RTM_NEWNEIGH, NDA_LLADDR
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+        self.sock.bind((0, 1 << 2))  # RTMGRP_NEIGH
+
+    def take(self):
+        """{(MAC, index of the port)} since the last call."""
+        learned = set()
+        while True:
+            try:
+                data = self.sock.recv(65536)
+            except BlockingIOError:
+                return learned
+            while data:
+                length, kind = struct.unpack_from("=IH", data)
+                if kind == self.NEW and data[16] == socket.AF_BRIDGE:
+                    learned |= {(mac.hex(":"), struct.unpack_from("=i", data, 20)[0]) for mac in self.attributes(data[28:length])}
+                data = data[(length + 3) & ~3:]
+
+    def attributes(self, data):
+        while data:
+            length, kind = struct.unpack_from("=HH", data)
+            if kind == self.LLADDR:
+                yield data[4:length]
+            data = data[(length + 3) & ~3:]
+
+    def close(self):
+        self.sock.close()
+
+
 @dataclasses.dataclass
 class Port:
     """One machine of the bridge: its namespace, the interface in it, and the other end of that on the host."""
     namespace: Namespace
     host_end: str
+    address: str  # IPv4
     interface: str = "eth0"
 
     def __post_init__(self):
@@ -142,17 +181,21 @@ class Port:
 
 class Result(typing.NamedTuple):
     ports: str      # where the frame was seen: H, P
-    forged: bool    # its Ethernet source is not the sender's
-    learned: bool   # the bridge has that forged source at the sender's port
+    source: str     # its Ethernet source
+    learned: bool   # that is not the sender's own, and the bridge has put it at the sender's port
 
 
 class Lan:
-    """Machine @a sends, @b is its neighbour; both hang on @bridge."""
+    """
+    Machine @a sends, @b is its neighbour; both hang on @bridge. With @behind_ip_filters an advertisement counts as seen by the host
+    only when it came through the host's IP packet filters too, which are behind the place where packet sockets listen.
+    """
 
-    def __init__(self, bridge, a, b):
-        self.bridge, self.a, self.b = bridge, a, b
+    def __init__(self, bridge, a, b, behind_ip_filters=False):
+        self.bridge, self.a, self.b, self.behind_ip_filters = bridge, a, b, behind_ip_filters
         self.host = Watcher(bridge)
         self.stack = HostStack()
+        self.learned = Forwarding()
         self.mac = self.host.sock.getsockname()[4].hex(":")
         self.names = truth_table.Names(own_mac=a.mac, neighbour_mac=b.mac, gateway_mac=self.mac)
 
@@ -165,10 +208,11 @@ class Lan:
         return truth_table.Craft(self.names, next(_numbers))
 
     def alive(self):
-        """Both watchers see a frame of the other side: else silence would prove nothing. Also teaches the bridge where B is."""
-        for sender, source, watcher in ((self.host.sock, self.mac, self.b.watcher), (self.b.sock, self.b.mac, self.host)):
+        """Both watchers see an honest frame of the other side: else silence would prove nothing. Also teaches the bridge where B is."""
+        for sender, source, address, watcher in ((self.host.sock, self.mac, self.names.gateway4, self.b.watcher),
+                                                 (self.b.sock, self.b.mac, self.b.address, self.host)):
             craft = self.craft()
-            frame = frames.ether(source, frames.LOCAL, craft.mark)
+            frame = frames.ether(source, frames.IPV4, frames.ipv4_udp(address, "192.0.2.255", craft.mark))
             sender.send(frame)
             end = time.monotonic() + 5
             while not any(craft.found_in(frame, seen) for seen in watcher.take()):
@@ -181,28 +225,66 @@ class Lan:
         crafts = [self.craft() for _ in builders]
         sent = [build(craft) for build, craft in zip(builders, crafts)]
         self.stack.take()
+        self.learned.take()
         (send or self.a.send)(*sent)
-        tables = [self.forwarding()]  # at once: a neighbour that says anything takes its place back
         time.sleep(SETTLE)
-        tables.append(self.forwarding())
+        learned, port = self.learned.take(), socket.if_nametoindex(self.a.host_end)
         at_host, at_b, in_stack = self.host.take(), self.b.watcher.take(), self.stack.take()
         self.alive()
         results = []
         for craft, frame in zip(crafts, sent):
-            seen = "".join(letter for letter, heap in (("H", at_host), ("P", at_b)) if any(craft.found_in(frame, data) for data in heap))
+            host = any(craft.found_in(frame, data) for data in at_host)
+            if self.behind_ip_filters and frames.is_advertisement(frame):
+                host = host and frames.ipv6_marker(craft.number) in in_stack
+            seen = "H" * host + "P" * any(craft.found_in(frame, data) for data in at_b)
             source = frame[6:12].hex(":")
-            forged = source != self.a.mac
-            results.append(Result(seen, forged, forged and any(table.get(source) == self.a.host_end for table in tables)))
+            results.append(Result(seen, source, source != self.a.mac and (source, port) in learned))
         return results
 
     def send_one(self, build):
         return self.shoot([build])[0]
 
-    def close(self):
+    @contextlib.contextmanager
+    def reversed(self):
+        """The same bridge with B as the one that sends."""
+        other = Lan(self.bridge, self.b, self.a, self.behind_ip_filters)
+        try:
+            yield other
+        finally:
+            other.close_watchers()
+
+    def close_watchers(self):
         self.host.close()
         self.stack.close()
+        self.learned.close()
+
+    def close(self):
+        self.close_watchers()
         self.a.close()
         self.b.close()
+
+
+def neighbour(address, interface, space=None):
+    """The MAC that a machine (the host, without @space) has for @address; None when it has none."""
+    found = json.loads((space.run if space else run)("ip", "-json", "neighbour", "show", address, "dev", interface) or "[]")
+    return found[0].get("lladdr") if found else None
+
+
+def believe_at_once(interface):
+    """The machine that the thread is in takes news of a neighbour within the second after the last, too."""
+    pathlib.Path(f"/proc/sys/net/ipv4/neigh/{interface}/locktime").write_text("0")
+
+
+def resolve(address, interface, space=None):
+    """Makes a machine ask for @address, and gives the MAC."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with space or contextlib.nullcontext(), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"who are you", (address, 9))
+    end = time.monotonic() + 5
+    while not (mac := neighbour(address, interface, space)):
+        assert time.monotonic() < end, f"{address} does not answer on {interface}"
+        time.sleep(0.01)
+    return mac
 
 
 def plain_machine(bridge, name, *addresses):
@@ -213,7 +295,7 @@ def plain_machine(bridge, name, *addresses):
     namespace.run("ip", "link", "set", "eth0", "up")
     for address in addresses:
         namespace.run("ip", "address", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
-    return Port(namespace, name)
+    return Port(namespace, name, addresses[0].split("/")[0])
 
 
 def plain_lan(bridge):

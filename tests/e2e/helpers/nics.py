@@ -1,0 +1,130 @@
+"""Containers with NICs: making them, changing their keys, and the spoofing tests' view of two of them on one bridge."""
+import contextlib
+import re
+import subprocess
+
+from . import lan as lans
+from .daemon import TOP
+from .truth_table import COLUMNS, ROUTES
+
+NETWORK = {"ipv4.address": "192.0.2.1/24", "ipv6.address": "2001:db8::1/64", "ipv4.nat": "false", "ipv6.nat": "false"}
+ADDRESSES = {"a": ("192.0.2.10/24", "2001:db8::10/64"), "b": ("192.0.2.3/24", "2001:db8::3/64")}
+
+
+def nic(network, **keys):
+    """A bridged NIC device."""
+    return {"type": "nic", "network": network, "name": "eth0", **keys}
+
+
+def use_driver(daemon, driver):
+    """Restarts the daemon with a packet filter driver."""
+    if daemon.api.get("/1.0")["environment"]["firewall"] == driver:
+        return
+    reply = daemon.api.patch("/1.0", {"config": {"core.firewall_driver": driver}})
+    assert reply.status == 200, reply
+    daemon.restart()
+    assert daemon.api.get("/1.0")["environment"]["firewall"] == driver
+
+
+def ruleset():
+    """Every packet filter rule there is (of the xtables programs, too), without what differs from one listing to the next."""
+    text = lans.run("nft", "-nn", "list", "ruleset")
+    return re.sub(r"(packets|bytes) \d+", r"\1 0", text)
+
+
+def build_sender(directory):
+    """The static program that sends frames from inside a container; gives its path."""
+    program = directory / "send-frames"
+    if not program.exists():
+        subprocess.run(["gcc", "-static", "-O1", "-o", program, TOP / "tests/e2e/data/send_frames.c"], check=True)
+    return program
+
+
+def pack(sent):
+    """What that program reads."""
+    return b"".join(len(frame).to_bytes(2, "big") + frame for frame in sent)
+
+
+def create_network(daemon, name, **config):
+    reply = daemon.api.post("/1.0/networks", {"name": name, "type": "bridge", "config": {**NETWORK, **config}})
+    assert reply.status == 201, reply
+
+
+def set_device(daemon, instance, device, keys):
+    """Replaces one device of an instance, running or not, as `lxc config device set` does; gives the API's reply."""
+    whole = daemon.api.get(f"/1.0/instances/{instance}")
+    body = {key: whole[key] for key in ("architecture", "config", "description", "ephemeral", "profiles")}
+    return daemon.api.put(f"/1.0/instances/{instance}", {**body, "devices": {**whole["devices"], device: keys}})
+
+
+def config(daemon, instance):
+    return daemon.api.get(f"/1.0/instances/{instance}")["config"]
+
+
+def host_end(daemon, instance, device="eth0"):
+    return config(daemon, instance)[f"volatile.{device}.host_name"]
+
+
+def pid(daemon, instance):
+    return daemon.api.get(f"/1.0/instances/{instance}/state")["pid"]
+
+
+def namespace(daemon, instance):
+    return lans.Namespace(f"/proc/{pid(daemon, instance)}/ns/net")
+
+
+def port(daemon, instance, addresses, device="eth0"):
+    """The instance as a machine of a Lan; @addresses are given to its interface."""
+    space = namespace(daemon, instance)
+    space.run("ip", "link", "set", device, "up")
+    for address in addresses:
+        space.run("ip", "address", "replace", address, "dev", device, *(["nodad"] if ":" in address else []))
+    return lans.Port(space, host_end(daemon, instance, device), addresses[0].split("/")[0], device)
+
+
+class Pair:
+    """Containers A, whose keys the tests change, and B, its neighbour, on one network."""
+
+    def __init__(self, daemon, network, driver="nftables"):
+        self.daemon, self.network, self.driver = daemon, network, driver
+        self.a, self.b = daemon.new_name(), daemon.new_name()
+        create_network(daemon, network)
+        daemon.api.done(daemon.api.create(self.a, devices={"eth0": nic(network)}))
+        daemon.api.launch(self.b, devices={"eth0": nic(network)})
+
+    def keys(self, column, **more):
+        """A's NIC as a column of the truth table has it."""
+        return nic(self.network, **COLUMNS[column], **{**ROUTES, **({"ipv6.routes": "2001:db8:9::/64"} if self.daemon.reference else {}), **more})
+
+    def set(self, keys):
+        """Changes A's NIC, and the change must succeed."""
+        self.daemon.api.done(set_device(self.daemon, self.a, "eth0", keys))
+
+    def start(self):
+        self.daemon.api.done(self.daemon.api.state(self.a, "start"))
+
+    def stop(self):
+        if self.daemon.api.get(f"/1.0/instances/{self.a}")["status"] == "Running":
+            self.daemon.api.done(self.daemon.api.state(self.a, "stop", force=True))
+
+    def restart(self, keys):
+        """A is started afresh with @keys."""
+        self.stop()
+        self.set(keys)
+        self.start()
+
+    @contextlib.contextmanager
+    def lan(self):
+        """What is to be seen of A, which runs, and B."""
+        made = lans.Lan(self.network, port(self.daemon, self.a, ADDRESSES["a"]), port(self.daemon, self.b, ADDRESSES["b"]),
+                        behind_ip_filters=self.driver == "xtables")
+        try:
+            yield made
+        finally:
+            made.close()
+
+    def remove(self):
+        for instance in (self.a, self.b):
+            self.daemon.api.remove(instance)
+        reply = self.daemon.api.delete(f"/1.0/networks/{self.network}")
+        assert reply.status == 200, reply
