@@ -54,6 +54,7 @@ UNSHARED struct dnsmasq *dnsmasq_new(const struct dnsmasq_spec *spec, const char
 	d->program = find_program();
 	d->pidfd = d->watch_fd = -EBADF;
 	mutex_init(&d->busy);
+	mutex_init(&d->choosing);
 	mutex_init(&d->lock);
 	return d;
 }
@@ -69,6 +70,7 @@ static UNSHARED void destroy(struct dnsmasq *d)
 	fd_close(d->pidfd);
 	strv_done(&d->args);
 	mutex_done(&d->busy);
+	mutex_done(&d->choosing);
 	mutex_done(&d->lock);
 	free(d->name);
 	free(d->dir);

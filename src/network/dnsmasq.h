@@ -66,6 +66,13 @@ void dnsmasq_host_done(struct dnsmasq_host *h);
 int dnsmasq_host_set(struct dnsmasq *d, const struct dnsmasq_host *h, struct error *err);
 /* Remove it, and release what the NIC has leased. Fine when there is none. */
 int dnsmasq_host_remove(struct dnsmasq *d, const char *label, struct error *err);
+/*
+ * The entry of @label: 1, or 0 when there is none. The caller cleans *@ret.
+ */
+int dnsmasq_host_get(struct dnsmasq *d, const char *label, struct dnsmasq_host *ret);
+/* Between the choice of an address for a NIC and its entry nobody else chooses one. */
+void dnsmasq_hold_hosts(struct dnsmasq *d);
+void dnsmasq_release_hosts(struct dnsmasq *d);
 /* All entries that are there; the caller cleans and frees. */
 int dnsmasq_hosts(struct dnsmasq *d, struct dnsmasq_host **ret, size_t *ret_n, struct error *err);
 /* Remove every entry whose label is not in @labels. */
@@ -86,3 +93,5 @@ int dnsmasq_leases(struct dnsmasq *d, struct dnsmasq_lease **ret, size_t *ret_n,
 /* Give back the leases of @mac (IPv4) and @hostname (IPv6; NULL: none), except @keep addresses. Best effort, logged. */
 void dnsmasq_release(struct dnsmasq *d, const struct mac_addr *mac, const char *hostname, const struct ip_addr *keep,
 		     size_t n_keep);
+/* Give back the lease of an address that is @mac's from now on, when somebody else has it. Best effort, logged. */
+void dnsmasq_release_address(struct dnsmasq *d, const struct ip_addr *a, const struct mac_addr *mac);

@@ -197,6 +197,23 @@ static bool read_entry(struct dnsmasq *d, const char *file, struct dnsmasq_host 
 	return true;
 }
 
+int dnsmasq_host_get(struct dnsmasq *d, const char *label, struct dnsmasq_host *ret)
+{
+	auto_free char *file = dnsmasq_host_file(label);
+
+	return read_entry(d, file, ret);
+}
+
+void dnsmasq_hold_hosts(struct dnsmasq *d) TSA(acquire_capability(d->choosing))
+{
+	mutex_lock(&d->choosing);
+}
+
+void dnsmasq_release_hosts(struct dnsmasq *d) TSA(release_capability(d->choosing))
+{
+	mutex_unlock(&d->choosing);
+}
+
 int dnsmasq_host_remove(struct dnsmasq *d, const char *label, struct error *err)
 {
 	CLEANUP(dnsmasq_host_done) struct dnsmasq_host h = {0};

@@ -35,7 +35,8 @@ struct dnsmasq {
 	struct mutex busy;
 	struct strv args GUARDED_BY(busy); /* what runs or shall run; empty: nothing */
 
-	struct mutex lock; /* short */
+	struct mutex choosing; /* an address for a NIC, until its entry is written */
+	struct mutex lock;     /* short */
 	pid_t pid GUARDED_BY(lock);
 	int pidfd GUARDED_BY(lock);
 	unsigned generation GUARDED_BY(lock); /* grows with every start and intended end: tells deaths from those */

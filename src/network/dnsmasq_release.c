@@ -210,15 +210,27 @@ static bool is_among(const struct ip_addr *a, const struct ip_addr *list, size_t
 	return false;
 }
 
-static bool belongs_to(const struct dnsmasq_lease *l, const struct mac_addr *mac, const char *hostname)
+/* Which leases are meant. */
+struct selection {
+	const struct mac_addr *mac;
+	const char *hostname;
+	const struct ip_addr *keep;
+	size_t n_keep;
+	const struct ip_addr *address; /* this one of others than @mac, instead of those of @mac */
+};
+
+static bool is_meant(const struct dnsmasq_lease *l, const struct selection *s)
 {
-	if (l->address.family == AF_INET)
-		return memcmp(&l->mac, mac, sizeof(*mac)) == 0;
-	return is_name(hostname, l->hostname);
+	bool own = memcmp(&l->mac, s->mac, sizeof(l->mac)) == 0;
+
+	if (s->address)
+		return ip_equal(&l->address, s->address) && (l->address.family == AF_INET6 || !own);
+	if (is_among(&l->address, s->keep, s->n_keep))
+		return false;
+	return l->address.family == AF_INET ? own : is_name(s->hostname, l->hostname);
 }
 
-void dnsmasq_release(struct dnsmasq *d, const struct mac_addr *mac, const char *hostname, const struct ip_addr *keep,
-		     size_t n_keep)
+static void release_selected(struct dnsmasq *d, const struct selection *s)
 {
 	auto_error struct error err = ERROR_INIT;
 	struct servers servers = find_servers(d);
@@ -229,9 +241,24 @@ void dnsmasq_release(struct dnsmasq *d, const struct mac_addr *mac, const char *
 	if (dnsmasq_leases_with_duid(d, &leases, &n, &duid, &err) < 0)
 		log_warn("leases cannot be given back", LOG_STR("network", d->name), LOG_ERR(&err));
 	for (size_t i = 0; i < n; i++) {
-		if (belongs_to(&leases[i], mac, hostname) && !is_among(&leases[i].address, keep, n_keep))
+		if (is_meant(&leases[i], s))
 			release(d, &servers, &leases[i], duid);
 		dnsmasq_lease_done(&leases[i]);
 	}
 	free(leases);
+}
+
+void dnsmasq_release(struct dnsmasq *d, const struct mac_addr *mac, const char *hostname, const struct ip_addr *keep,
+		     size_t n_keep)
+{
+	struct selection s = {.mac = mac, .hostname = hostname, .keep = keep, .n_keep = n_keep};
+
+	release_selected(d, &s);
+}
+
+void dnsmasq_release_address(struct dnsmasq *d, const struct ip_addr *a, const struct mac_addr *mac)
+{
+	struct selection s = {.mac = mac, .address = a};
+
+	release_selected(d, &s);
 }

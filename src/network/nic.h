@@ -69,8 +69,12 @@ int nic_read(struct networks *all, const struct nic_owner *owner, const struct s
 bool nic_is_filtered(const struct nic *n);
 /* May @before become @after on a running instance without unplugging? Only live options differ. */
 bool nic_change_is_live(const struct strmap *before, const struct strmap *after);
-/* 409 when both cannot be on one network: hardware address, static address, DNS name (spec 2.3). */
-int nic_check_conflict(const struct nic *n, const struct nic *other, struct error *err);
+/*
+ * 409 when another NIC, given by its options and volatile keys, cannot be on one network with @n: hardware address,
+ * static address, DNS name (spec 2.3). Cheap enough to be asked for every NIC of the server.
+ */
+int nic_check_conflict(const struct nic *n, const struct nic_owner *owner, const struct strmap *options,
+		       const struct strmap *volatile_, struct error *err);
 
 /*
  * The addresses of a filtered NIC whose configuration names none: from its host entry, its lease, or the first free one

@@ -1,73 +1,80 @@
-/* What dnsmasq is to tell the NIC of an instance on a managed bridge: its addresses and its name. */
-#include <stdlib.h>
-
+/* What dnsmasq is told of a NIC: its host entry, and leases that are somebody else's or out of date by now. */
 #include "base/alloc.h"
 #include "base/str.h"
 #include "network/nic_internal.h"
 
-static struct dnsmasq *server_of(struct networks *all, const struct nic *n)
+bool nic_has_entry(const struct nic *n)
 {
-	return n->type == NIC_BRIDGED && n->network.managed ? networks_dnsmasq(all, n->network.name) : NULL;
+	return n->type == NIC_BRIDGED && n->network.managed && n->has_mac;
 }
 
-/* The configuration names no address, so that one is chosen when the NIC starts. */
-static bool is_chosen(const struct nic_family *f)
+/* Of one family: what is configured; a filtered NIC keeps what was found for it (nic_alloc.c). `none` is no address. */
+static struct ip_addr entry_address(const struct nic_family *f, const struct ip_addr *before)
 {
-	return f->filtering && !f->none && !f->n_addresses;
+	if (f->n_addresses)
+		return f->addresses[0];
+	return f->filtering && !f->none ? *before : IP_ADDR_NONE;
 }
 
-/* What was chosen stays. */
-static int keep_addresses(struct dnsmasq *d, const struct nic *n, struct dnsmasq_host *h, struct error *err)
+void nic_make_entry(const struct nic *n, const struct dnsmasq_host *before, struct dnsmasq_host *ret)
 {
-	struct dnsmasq_host *list = NULL;
-	size_t len = 0;
-	int r = dnsmasq_hosts(d, &list, &len, err);
-
-	for (size_t i = 0; i < len; i++) {
-		if (r == 0 && streq(list[i].label, n->label)) {
-			if (is_chosen(&n->v4))
-				h->v4 = list[i].v4;
-			if (is_chosen(&n->v6))
-				h->v6 = list[i].v6;
-		}
-		dnsmasq_host_done(&list[i]);
-	}
-	free(list);
-	return r;
+	*ret = (struct dnsmasq_host){
+		.label = xstrdup(n->label),
+		.mac = n->mac,
+		.v4 = entry_address(&n->v4, &before->v4),
+		.v6 = entry_address(&n->v6, &before->v6),
+		.hostname = nic_dns_name(n),
+	};
 }
 
-static void put_configured(const struct nic_family *f, struct ip_addr *ret)
+/* An address that is this NIC's from now on: others lose their lease of it. True when it was not so before. */
+static bool take_over(struct dnsmasq *d, const struct nic *n, const struct ip_addr *now, const struct ip_addr *before)
 {
-	if (!f->none && f->n_addresses)
-		*ret = f->addresses[0];
+	if (!now->family || ip_equal(now, before))
+		return false;
+	dnsmasq_release_address(d, now, &n->mac);
+	return true;
 }
 
-static char *host_name(const struct nic *n)
+/* The server must not go on with a lease that contradicts the entry. */
+static void release_outdated(struct dnsmasq *d, const struct nic *n, const struct dnsmasq_host *before,
+			     const struct dnsmasq_host *now)
 {
-	if (!streq(strmap_get_or(&n->network.config, "dns.mode", "managed"), "managed"))
-		return NULL;
-	return streq(n->project, "default") ? xstrdup(n->instance) : xasprintf("%s.%s", n->instance, n->project);
+	const struct ip_addr keep[] = {now->v4, now->v6};
+	bool changed = take_over(d, n, &now->v4, &before->v4);
+
+	changed |= take_over(d, n, &now->v6, &before->v6);
+	if (changed)
+		dnsmasq_release(d, &n->mac, n->instance, keep, ARRAY_SIZE(keep));
+	if (before->label && memcmp(&before->mac, &n->mac, sizeof(n->mac)) != 0)
+		dnsmasq_release(d, &before->mac, NULL, NULL, 0);
 }
 
 int nic_host_entry_set(struct networks *all, const struct nic *n, struct error *err)
 {
-	struct dnsmasq *d = server_of(all, n);
-	CLEANUP(dnsmasq_host_done) struct dnsmasq_host h = {0};
-	int r = 0;
+	CLEANUP(dnsmasq_host_done) struct dnsmasq_host before = {0};
+	CLEANUP(dnsmasq_host_done) struct dnsmasq_host now = {0};
+	struct dnsmasq *d = nic_has_entry(n) ? networks_dnsmasq(all, n->network.name) : NULL;
+	int r;
 
-	if (!d || !n->has_mac)
+	if (!d)
 		return 0;
-	h = (struct dnsmasq_host){.label = xstrdup(n->label), .mac = n->mac, .hostname = host_name(n)};
-	put_configured(&n->v4, &h.v4);
-	put_configured(&n->v6, &h.v6);
-	if (is_chosen(&n->v4) || is_chosen(&n->v6))
-		r = keep_addresses(d, n, &h, err);
-	return r < 0 ? r : dnsmasq_host_set(d, &h, err);
+	dnsmasq_hold_hosts(d);
+	(void)dnsmasq_host_get(d, n->label, &before);
+	nic_make_entry(n, &before, &now);
+	r = dnsmasq_host_set(d, &now, err);
+	dnsmasq_release_hosts(d);
+	if (r < 0)
+		return error_wrap(err, "Write the DHCP entry of device \"%s\"", n->device);
+	release_outdated(d, n, &before, &now);
+	return 0;
 }
 
 int nic_host_entry_remove(struct networks *all, const struct nic *n, struct error *err)
 {
-	struct dnsmasq *d = server_of(all, n);
+	struct dnsmasq *d = n->type == NIC_BRIDGED && n->network.managed ? networks_dnsmasq(all, n->network.name)
+									 : NULL;
+	int r = d ? dnsmasq_host_remove(d, n->label, err) : 0;
 
-	return d ? dnsmasq_host_remove(d, n->label, err) : 0;
+	return r < 0 ? error_wrap(err, "Remove the DHCP entry of device \"%s\"", n->device) : 0;
 }

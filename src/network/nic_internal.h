@@ -1,7 +1,28 @@
-/* Shared by the files that make up the host's side of NICs. */
+/* Shared by the files that make up nic.h. */
 #pragma once
 
 #include "network/nic.h"
+
+/* A NIC's part of @family, AF_INET or AF_INET6. */
+static inline const struct nic_family *nic_family_of(const struct nic *n, int family)
+{
+	return family == AF_INET ? &n->v4 : &n->v6;
+}
+
+/* --- what options mean (nic_rules.c, nic_entry.c) --- */
+
+/* What the options mean on this network (spec 2.3); 400. Static. */
+int nic_check_rules(const struct nic *n, struct error *err);
+/* Its name in DNS: INST, or INST.PROJECT outside the default project; NULL when the daemon names nobody on the network.
+ * The caller frees. */
+char *nic_dns_name(const struct nic *n);
+/* Can dnsmasq be told of it? */
+bool nic_has_entry(const struct nic *n);
+/* Its host entry as the configuration says; @before, the entry that is there or zeros, has addresses that were
+ * allocated. The caller cleans *@ret. */
+void nic_make_entry(const struct nic *n, const struct dnsmasq_host *before, struct dnsmasq_host *ret);
+
+/* --- the host's side --- */
 
 /* What a type of NIC does; each slot is called through nic_host.c, which does what all types share. */
 struct nic_kind {
@@ -50,8 +71,6 @@ int nic_veth_add(struct networks *all, const struct nic *n, struct nic_guest *re
 int nic_sysctl(const struct nic *n, const char *family, const char *key, const char *value, struct error *err);
 /* limits.ingress and limits.egress from what is in force to what shall be. */
 int nic_limits_change(struct networks *all, const struct nic *before, const struct nic *after, struct error *err);
-/* The keys of both families, for loops. */
-const struct nic_family *nic_family_of(const struct nic *n, int family);
 
 /*
  * ipvN.routes as routes out of @link (protocol boot, the bridge or the host's side): those of @before that @after lacks

@@ -26,11 +26,6 @@ void nic_step(struct nic_steps *s, int r, struct error *step_err)
 	error_move(s->err, step_err);
 }
 
-const struct nic_family *nic_family_of(const struct nic *n, int family)
-{
-	return family == AF_INET ? &n->v4 : &n->v6;
-}
-
 int nic_parent_get(struct networks *all, const struct nic *n, struct link_info *ret, struct error *err)
 {
 	struct link_info info;
