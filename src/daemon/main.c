@@ -243,15 +243,14 @@ static int open_firewall(struct daemon *d, struct error *err)
 /* The daemon goes on without: what needs filters says so. */
 static void start_firewall(struct daemon *d)
 {
-	static const char type[] = "Packet filters are not in force";
 	auto_error struct error err = ERROR_INIT;
 
 	if (firewall_start(d->api.firewall, &err) == 0) {
-		warnings_resolve(d->api.warnings, type, "");
+		warnings_resolve(d->api.warnings, FIREWALL_WARNING_NOT_IN_FORCE, "");
 		return;
 	}
 	log_error("packet filters are not in force", LOG_ERR(&err));
-	warnings_raise(d->api.warnings, type, "high", "", error_msg(&err));
+	warnings_raise(d->api.warnings, FIREWALL_WARNING_NOT_IN_FORCE, "high", "", error_msg(&err));
 }
 
 static int start(struct daemon *d, struct error *err)

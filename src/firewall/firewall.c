@@ -1,33 +1,16 @@
 /* What shall be in force, which driver puts it there, and when: see firewall.h. */
 #include "firewall/firewall.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/strbuf.h"
-#include "base/thread.h"
-#include "firewall/driver.h"
-#include "firewall/state.h"
+#include "firewall/internal.h"
 
 /* In the order in which they are tried. */
 static const struct firewall_driver *const drivers[] = {&firewall_driver_nftables};
-
-struct firewall {
-	struct loop *loop;
-	firewall_warn_fn warn;
-	void *warn_arg;
-	struct mutex
-		lock; /* one change at a time; held while the kernel takes it, which may be another process's work */
-	struct firewall_state state GUARDED_BY(lock);
-	const struct firewall_driver *driver GUARDED_BY(lock); /* NULL: none works */
-	void *driver_data GUARDED_BY(lock);
-	char *why GUARDED_BY(lock); /* none works */
-	bool started GUARDED_BY(lock);
-	_Atomic(const char *) driver_name;
-};
 
 /* --- choice --- */
 
@@ -86,6 +69,8 @@ void firewall_free(struct firewall *fw) UNSHARED
 {
 	if (!fw)
 		return;
+	firewall_watch_free(fw->watch);
+	strmap_done(&fw->warned);
 	if (fw->driver)
 		fw->driver->stop(fw->driver_data);
 	firewall_state_done(&fw->state);
@@ -133,6 +118,8 @@ int firewall_start(struct firewall *fw, struct error *err)
 
 	mutex_lock(&fw->lock);
 	fw->started = true;
+	/* first, so that nothing is missed */
+	firewall_watching_start(fw);
 	if (fw->driver)
 		r = fw->driver->all(fw->driver_data, &fw->state, err);
 	else if (state_needs_rules(&fw->state))
@@ -171,6 +158,8 @@ static int change(struct firewall *fw, enum firewall_kind kind, const char *key,
 		firewall_list_put(list, before);
 	else
 		free(before);
+	if (kind == FIREWALL_NETWORK)
+		firewall_watching_check(fw);
 	mutex_unlock(&fw->lock);
 	return r;
 }

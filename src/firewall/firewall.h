@@ -57,6 +57,8 @@ struct firewall_nic {
 typedef void (*firewall_warn_fn)(void *arg, const char *type, const char *severity, const char *entity,
 				 const char *message);
 
+#define FIREWALL_WARNING_NOT_IN_FORCE "Packet filters are not in force"
+
 struct firewall_spec {
 	struct loop *loop;
 	firewall_warn_fn warn;
@@ -69,6 +71,7 @@ struct firewall_spec {
  * then each change that needs rules does, with the reason. Changes are only noted until firewall_start().
  */
 int firewall_new(const struct firewall_spec *spec, struct firewall **ret, struct error *err);
+/* Leaves all rules in force. The loop may have ended before. */
 void firewall_free(struct firewall *fw);
 /*
  * Put everything that has been noted into the kernel as one change, and remove whatever else of ours is there (of

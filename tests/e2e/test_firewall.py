@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -292,3 +293,113 @@ def test_bad_driver_names(clean, tmp_path):
     assert fw.ask("driver") == "nftables"
     nic(fw, "mac")
     assert fw.close() == 0
+
+
+# --- what others do ---
+
+REMOVED = "Packet filters changed by another program"
+FOREIGN = "Another firewall drops forwarded traffic"
+
+
+@pytest.mark.parametrize("what", ("flush ruleset", "delete table bridge lxd", "flush chain bridge lxd in.c1.eth0",
+                                  "delete element bridge lxd nic_fwd { veth1 }", "delete chain inet lxd fwd.br0",
+                                  "add rule inet lxd in.br0 drop"))
+def test_put_back(fw, what):
+    fw.ask(*NETWORK)
+    nic(fw, "both")
+    expected = sorted(ruleset().splitlines())
+    nft(what)
+    eventually(lambda: sorted(ruleset().splitlines()) == expected, what="the rules are back")
+    eventually(lambda: [w[:3] for w in fw.warnings() if w[0] == REMOVED] == [(REMOVED, "moderate", "")], what="one warning")
+    assert 'The program "nft" removed or changed' in [w[3] for w in fw.warnings() if w[0] == REMOVED][0]
+
+
+def test_own_changes_are_no_news(fw):
+    fw.ask(*NETWORK)
+    for i in range(30):
+        nic(fw, "both", f"c{i}.eth0", f"veth{i}", f"00:16:3e:02:00:{i:02x}")
+        fw.ask("nic-remove", f"c{i}.eth0")
+    nft("add table inet mine; delete table inet mine")  # nor is this
+    time.sleep(0.5)
+    assert [w for w in fw.warnings() if w[0] == REMOVED] == []
+
+
+def test_put_back_slower_and_slower(fw):
+    """Another program that insists does not make us busy."""
+    nic(fw, "mac")
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        nft("flush ruleset")
+        time.sleep(0.02)
+    warnings = [w for w in fw.warnings() if w[0] == REMOVED]
+    assert 2 <= len(warnings) <= 6  # after 0.1, 0.2, 0.4, 0.8 ... seconds
+    eventually(lambda: "nic_mac" in ruleset(), timeout=12, what="the rules are back")
+
+
+DROP = 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'
+
+
+def open_warnings(fw):
+    current = {}
+    for kind, _, entity, message in fw.warnings():
+        if kind == FOREIGN:
+            current[entity] = message
+    return {entity: message for entity, message in current.items() if message}
+
+
+def test_foreign_policy(fw):
+    fw.ask(*NETWORK)
+    fw.ask("network", "br1", "-", "2001:db8:1::1/64,firewall")
+    nft(DROP)
+    eventually(lambda: open_warnings(fw), what="a warning")
+    assert open_warnings(fw) == {"/1.0/networks/br0": 'Chain "FORWARD" of table "ip filter" drops what is forwarded and does not '
+                                 'accept network "br0"; add the rules: iptables -I FORWARD -i br0 -j ACCEPT; '
+                                 'iptables -I FORWARD -o br0 -j ACCEPT'}
+    nft("add chain ip filter DOCKER-USER")
+    eventually(lambda: "-I DOCKER-USER -i br0" in open_warnings(fw)["/1.0/networks/br0"], what="Docker's chain is named")
+    subprocess.run(["iptables", "-I", "DOCKER-USER", "-i", "br0", "-j", "ACCEPT"], check=True)
+    time.sleep(0.3)
+    assert open_warnings(fw)
+    subprocess.run(["iptables", "-I", "DOCKER-USER", "-o", "br0", "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j",
+                    "ACCEPT"], check=True)
+    eventually(lambda: not open_warnings(fw), what="accepted")
+    nft("add table inet fw; add chain inet fw f { type filter hook forward priority 10; policy drop; }")
+    eventually(lambda: len(open_warnings(fw)) == 2, what="both networks")
+    assert "nft insert rule inet fw f iifname br1 accept; nft insert rule inet fw f oifname br1 accept" in \
+        open_warnings(fw)["/1.0/networks/br1"]
+    fw.ask("network-remove", "br1")
+    eventually(lambda: list(open_warnings(fw)) == ["/1.0/networks/br0"], what="the network is gone")
+    nft("delete table inet fw")
+    eventually(lambda: not open_warnings(fw), what="the chain is gone")
+
+
+def test_foreign_policy_before_start(clean, tmp_path):
+    nft(DROP)
+    fw = Firewall(tmp_path)
+    fw.ask("start")
+    fw.ask(*NETWORK)
+    eventually(lambda: open_warnings(fw), what="a warning")
+    nft("add rule ip filter FORWARD iifname br0 counter accept; add rule ip filter FORWARD oifname br0 ct state new accept")
+    eventually(lambda: not open_warnings(fw), what="accepted")
+    assert fw.close() == 0
+
+
+def legacy(*args, family=""):
+    subprocess.run([f"ip{family}tables-legacy", *args], check=True)
+
+
+def test_foreign_policy_of_legacy_iptables(fw):
+    if subprocess.run(["iptables-legacy", "-S"], capture_output=True).returncode:
+        pytest.skip("this kernel has no iptables of the old kind")
+    try:
+        legacy("-P", "FORWARD", "DROP")
+        fw.ask(*NETWORK)
+        eventually(lambda: open_warnings(fw), what="a warning")
+        assert "iptables-legacy -I FORWARD -i br0 -j ACCEPT" in open_warnings(fw)["/1.0/networks/br0"]
+        legacy("-I", "FORWARD", "-i", "br0", "-j", "ACCEPT")
+        legacy("-I", "FORWARD", "-o", "br0", "-j", "ACCEPT")
+        fw.ask(*NETWORK)
+        eventually(lambda: not open_warnings(fw), what="accepted")
+    finally:
+        legacy("-P", "FORWARD", "ACCEPT")
+        legacy("-F")
