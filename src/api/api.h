@@ -22,6 +22,7 @@
 #include "http/server.h"
 #include "image/image.h"
 #include "instance/instance.h"
+#include "network/network.h"
 #include "remote/remote.h"
 
 /* Everything that handlers work with; lives as long as the daemon. */
@@ -42,6 +43,7 @@ struct api {
 	_Atomic int64_t password_unset_ns; /* 0: it stays */
 	struct audit *audit;               /* NULL in unit tests alone */
 	struct warnings *warnings;         /* the same */
+	struct networks *networks;         /* the same */
 	struct remote *remote;             /* NULL in unit tests alone */
 	struct firewall *firewall;         /* NULL in unit tests alone */
 	struct mutex config_lock; /* one change of the server's configuration at a time; held across sockets and disk */
@@ -55,6 +57,7 @@ struct api {
 	unsigned server_generation GUARDED_BY(server_lock);
 	int64_t server_made_ms GUARDED_BY(server_lock);
 	bool ready; /* start-up is complete */
+	bool boot;  /* see instances_autostart() */
 	int64_t started_ms;
 	_Atomic bool shutting_down;
 	/* PUT /internal/shutdown: end the daemon; set by main() */
@@ -102,6 +105,7 @@ struct api_route {
 
 /* Tables, one per resource file, each ended by a row without path. */
 extern const struct api_route api_server_routes[];
+extern const struct api_route api_network_routes[];
 extern const struct api_route api_operation_routes[];
 extern const struct api_route api_certificate_routes[];
 extern const struct api_route api_instance_routes[];
@@ -177,6 +181,8 @@ void api_audit_note(struct api_call *c, const char *event, const char *verdict, 
 const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch);
 /* Publish a lifecycle event of this caller. @source is a URL without query. */
 void api_lifecycle(struct api_call *c, const char *action, const char *source);
+/* The same with more about it. */
+void api_lifecycle_context(struct api_call *c, const char *action, const char *source, const struct strmap *context);
 /* The same with what outlives the call (operations). */
 void api_lifecycle_as(struct api *api, const char *project, const struct identity *id, const char *action,
 		      const char *source);

@@ -33,6 +33,7 @@ const struct api_route *const api_route_tables[] = {
 	api_image_remote_routes,
 	api_profile_routes,
 	api_storage_routes,
+	api_network_routes,
 	api_project_routes,
 	api_resources_routes,
 	api_internal_routes,
@@ -610,8 +611,8 @@ static void write_requestor(struct jsonw *w, const struct identity *id)
 	jsonw_object_end(w);
 }
 
-void api_lifecycle_as(struct api *api, const char *project, const struct identity *id, const char *action,
-		      const char *source)
+static void publish_lifecycle(struct api *api, const char *project, const struct identity *id, const char *action,
+			      const char *source, const struct strmap *context)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
@@ -621,11 +622,22 @@ void api_lifecycle_as(struct api *api, const char *project, const struct identit
 	jsonw_object_begin(&w);
 	jsonw_kv_str(&w, "action", action);
 	jsonw_kv_str(&w, "source", source);
-	jsonw_kv_raw(&w, "context", "{}");
+	jsonw_kv_strmap(&w, "context", context);
 	if (id && id->kind != IDENTITY_NONE)
 		write_requestor(&w, id);
 	jsonw_object_end(&w);
 	events_publish(api->events, EVENT_LIFECYCLE, project, b.data);
+}
+
+void api_lifecycle_as(struct api *api, const char *project, const struct identity *id, const char *action,
+		      const char *source)
+{
+	publish_lifecycle(api, project, id, action, source, &STRMAP_INIT);
+}
+
+void api_lifecycle_context(struct api_call *c, const char *action, const char *source, const struct strmap *context)
+{
+	publish_lifecycle(c->api, c->project, &c->id, action, source, context);
 }
 
 void api_lifecycle(struct api_call *c, const char *action, const char *source)

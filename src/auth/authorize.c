@@ -35,6 +35,7 @@ static bool authorize_tls(const struct identity *id, enum permission perm, const
 	case PERM_INSTANCE_USE:
 	case PERM_INSTANCE_EDIT:
 	case PERM_IMAGE_EDIT:
+	case PERM_NETWORK_EDIT:
 	case PERM_PROFILE_EDIT:
 		return !id->restricted || holds_project(id, project);
 	case PERM_ADMIN:

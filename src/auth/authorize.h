@@ -11,11 +11,12 @@ enum permission {
 	PERM_TRUSTED, /* any caller we know; the handler shows each what is its own */
 	PERM_METRICS, /* /1.0/metrics */
 	/* in a project: what a certificate restricted to it holds. Their names on the wire are view,
-	   operate-containers, manage-containers, manage-images, manage-profiles */
+	   operate-containers, manage-containers, manage-images, manage-networks, manage-profiles */
 	PERM_PROJECT_VIEW,
 	PERM_INSTANCE_USE,  /* life cycle, exec */
 	PERM_INSTANCE_EDIT, /* create, change, delete */
 	PERM_IMAGE_EDIT,
+	PERM_NETWORK_EDIT,
 	PERM_PROFILE_EDIT,
 	PERM_ADMIN,    /* the server's administrators: full certificates and the local socket */
 	PERM_INTERNAL, /* the local administrator's tools only */

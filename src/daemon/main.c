@@ -24,6 +24,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/timeutil.h"
+#include "daemon/network_side.h"
 #include "daemon/remote_side.h"
 
 #define SHUTDOWN_TIMEOUT_MIN 5 /* core.shutdown_timeout when it is unset */
@@ -37,7 +38,6 @@ struct daemon {
 	struct http_server *http;
 	struct api api;
 	_Atomic bool force; /* of the shutdown request */
-	bool boot;          /* see instances_autostart() */
 };
 
 /* Set before threads start, for the log sink. */
@@ -187,8 +187,8 @@ static int check_boot(struct daemon *d, struct error *err)
 		return r;
 	if (file_read_at(AT_FDCWD, path, 256, &last, &none) < 0)
 		error_ignore(&none, "first start, or after a shutdown");
-	d->boot = !streq(strbuf_str(&last), strbuf_str(&now));
-	return d->boot ? file_replace_at(AT_FDCWD, path, now.data, now.len, 0600, err) : 0;
+	d->api.boot = !streq(strbuf_str(&last), strbuf_str(&now));
+	return d->api.boot ? file_replace_at(AT_FDCWD, path, now.data, now.len, 0600, err) : 0;
 }
 
 static void forget_boot(struct daemon *d)
@@ -219,40 +219,6 @@ static int open_records(struct daemon *d, struct error *err)
 	return r;
 }
 
-static void on_firewall_warning(void *arg, const char *type, const char *severity, const char *entity,
-				const char *message)
-{
-	struct daemon *d = arg;
-
-	if (message)
-		warnings_raise(d->api.warnings, type, severity, entity, message);
-	else
-		warnings_resolve(d->api.warnings, type, entity);
-}
-
-static int open_firewall(struct daemon *d, struct error *err)
-{
-	auto_strmap struct strmap config = STRMAP_INIT;
-	struct firewall_spec spec = {.loop = d->api.loop, .warn = on_firewall_warning, .warn_arg = d};
-
-	store_config_copy(d->api.store, &config);
-	spec.driver = strmap_get(&config, "core.firewall_driver");
-	return firewall_new(&spec, &d->api.firewall, err);
-}
-
-/* The daemon goes on without: what needs filters says so. */
-static void start_firewall(struct daemon *d)
-{
-	auto_error struct error err = ERROR_INIT;
-
-	if (firewall_start(d->api.firewall, &err) == 0) {
-		warnings_resolve(d->api.warnings, FIREWALL_WARNING_NOT_IN_FORCE, "");
-		return;
-	}
-	log_error("packet filters are not in force", LOG_ERR(&err));
-	warnings_raise(d->api.warnings, FIREWALL_WARNING_NOT_IN_FORCE, "high", "", error_msg(&err));
-}
-
 static int start(struct daemon *d, struct error *err)
 {
 	auto_free char *db_path = path_join(d->dir, "database", "lxd.db");
@@ -276,7 +242,7 @@ static int start(struct daemon *d, struct error *err)
 	if (r == 0)
 		r = loop_new(&api->loop, err);
 	if (r == 0)
-		r = open_firewall(d, err);
+		r = network_side_open(api, d->dir, err);
 	if (r < 0)
 		return r;
 	api->lxd_dir = d->dir;
@@ -303,10 +269,11 @@ static int start(struct daemon *d, struct error *err)
 		r = loop_start(api->loop, err);
 	if (r < 0)
 		return r;
-	start_firewall(d);
 	r = check_boot(d, err);
-	if (r == 0)
-		r = remote_side_prepare(api, &d->http, err);
+	if (r < 0)
+		return r;
+	network_side_start(api);
+	r = remote_side_prepare(api, &d->http, err);
 	if (r < 0)
 		return r;
 	fd = open_socket(d, err);
@@ -325,7 +292,7 @@ static void *autostart_thread(void *arg)
 {
 	struct daemon *d = arg;
 
-	instances_autostart(d->api.instances, d->boot);
+	instances_autostart(d->api.instances, d->api.boot);
 	return NULL;
 }
 
@@ -369,6 +336,7 @@ static void serve(struct daemon *d, sigset_t *signals)
 		wait_operations(d, signals);
 	if (sig == SIGPWR) {
 		instances_shutdown(d->api.instances, d->force);
+		networks_shutdown(d->api.networks);
 		forget_boot(d);
 	}
 }

@@ -16,11 +16,13 @@
 #include "base/metrics.h"
 #include "base/thread.h"
 #include "config/idmap.h"
+#include "config/ip.h"
 #include "db/store.h"
 #include "image/image.h"
 #include "instance/container.h"
 
 struct instances;
+struct network_view;
 struct instance;
 
 /* Told of changes that no request made (a container stopped by itself). Any thread. */
@@ -177,6 +179,28 @@ void instances_using_profile(struct instances *all, const char *project, const c
 void instances_using_pool(struct instances *all, const char *pool, struct strv *urls);
 /* Names of the instances of @project whose root disk is on the pool: appended, sorted. */
 void instances_on_pool(struct instances *all, const char *project, const char *pool, struct strv *names);
+/* Does a NIC among them use the network (or the interface) @network? */
+bool devices_use_network(const struct mapmap *devices, const char *network);
+bool device_uses_network(const struct strmap *device, const char *network); /* one */
+/* Instances with such a NIC, of their own or from a profile. Fails when a profile is missing. */
+int instances_using_network(struct instances *all, const char *network, struct strv *urls, struct error *err);
+
+/* A NIC on a network, as far as its configuration tells. */
+struct instance_network_nic {
+	char *instance;
+	struct mac_addr mac;
+	struct ip_addr v4; /* AF_UNSPEC: none is configured */
+	struct ip_addr v6;
+};
+
+/* Those of the instances of @project; NICs that have no hardware address yet are left out. */
+int instances_network_nics(struct instances *all, const char *project, const char *network,
+			   struct instance_network_nic **ret, size_t *ret_n, struct error *err);
+void instance_network_nics_free(struct instance_network_nic *nics, size_t n);
+/* A network_check_fn, @arg being the instances: do the static addresses still lie in the subnet? */
+int instances_check_network(void *arg, const struct network_view *before, const struct network_view *after,
+			    struct error *err);
+
 /* Rename a profile in the store and in every instance that names it, at once. */
 int instances_rename_profile(struct instances *all, const struct db_profile *renamed, const char *old_name,
 			     struct error *err);

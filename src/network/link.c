@@ -138,6 +138,9 @@ static void take_attribute(struct link_info *l, const struct rtnl_attr *a)
 	case IFLA_IFNAME:
 		copy_text(a, l->name, sizeof(l->name));
 		break;
+	case IFLA_IFALIAS:
+		copy_text(a, l->alias, sizeof(l->alias));
+		break;
 	case IFLA_LINKINFO:
 		take_linkinfo(l, a->value);
 		break;
@@ -378,6 +381,17 @@ int link_set_mac(struct link_ns *ns, const char *name, const struct mac_addr *ma
 		return r;
 	put_mac(&rq, mac);
 	return link_order(ns, &rq, err, "Set the address of the interface %s to %s", name, mac_format(mac, text));
+}
+
+int link_set_alias(struct link_ns *ns, const char *name, const char *alias, struct error *err)
+{
+	struct rtnl_request rq;
+	int r = begin_change(ns, name, (struct ifinfomsg){0}, &rq, err);
+
+	if (r < 0)
+		return r;
+	rtnl_request_put(&rq, IFLA_IFALIAS, alias, strlen(alias));
+	return link_order(ns, &rq, err, "Note \"%s\" on the interface %s", alias, name);
 }
 
 int link_rename(struct link_ns *ns, const char *name, const char *new_name, struct error *err)

@@ -33,6 +33,7 @@ struct link_info {
 	struct mac_addr mac;
 	unsigned master; /* index; 0: none */
 	unsigned parent; /* index of the lower link (vlan, macvlan); 0: none or elsewhere */
+	char alias[64];  /* a note for people and for us; cut, "" when there is none */
 };
 
 /* 1 when it is there, 0 when not (no error). */
@@ -64,6 +65,8 @@ int link_set_up(struct link_ns *ns, const char *name, bool up, struct error *err
 int link_set_mtu(struct link_ns *ns, const char *name, unsigned mtu, struct error *err);
 /* Some drivers want the link to be down. */
 int link_set_mac(struct link_ns *ns, const char *name, const struct mac_addr *mac, struct error *err);
+/* Note something on the interface; it goes with it. */
+int link_set_alias(struct link_ns *ns, const char *name, const char *alias, struct error *err);
 /* The link must be down. */
 int link_rename(struct link_ns *ns, const char *name, const char *new_name, struct error *err);
 /* Make it a port of @master; NULL: of none. */

@@ -23,16 +23,30 @@ struct networks_spec {
 	struct loop *loop;
 	struct firewall *firewall; /* borrowed, as all of these */
 	struct link_ns *links;
-	const char *fingerprint; /* of the server's certificate: stable hardware addresses come from it */
 	firewall_warn_fn warn;
 	void *warn_arg;
 };
+
+struct network_view;
+
+/*
+ * Called before a network changes: do those that use it still fit? 400 naming them; nothing is changed then. The lock
+ * for changes is held.
+ */
+typedef int (*network_check_fn)(void *arg, const struct network_view *before, const struct network_view *after,
+				struct error *err);
+/* A network that could not be started is there now. In a thread of its own. */
+typedef void (*network_available_fn)(void *arg, const char *name);
 
 /* Load; nothing is started. */
 int networks_new(const struct networks_spec *spec, struct networks **ret, struct error *err);
 void networks_free(struct networks *all);
 /* Bring every network up; what fails is logged, warned of, `Unavailable`, and tried again every minute. */
 void networks_start(struct networks *all);
+/* Set before networks_start(); each NULL: nobody asks. */
+void networks_on_change(struct networks *all, network_check_fn check, void *arg);
+/* Same. */
+void networks_on_available(struct networks *all, network_available_fn fn, void *arg);
 /* Full shutdown: take every network down. */
 void networks_shutdown(struct networks *all);
 
@@ -42,6 +56,8 @@ struct link_ns *networks_links(struct networks *all);
 struct firewall *networks_firewall(struct networks *all);
 /* The dnsmasq of a network, NULL when there is no such network; lives until the network is deleted. */
 struct dnsmasq *networks_dnsmasq(struct networks *all, const char *name);
+/* "Created", "Pending" (being made or removed), "Unavailable"; "Unknown" for what is no managed network. */
+const char *networks_status(struct networks *all, const char *name);
 /* 503 `Network "NET" unavailable on this server` when it could not be started; 404 `Network not found`. */
 int networks_available(struct networks *all, const char *name, struct error *err);
 
@@ -93,5 +109,7 @@ int network_view_make(const char *name, const struct strmap *config, struct netw
 
 /* --- rendering --- */
 
+/* What an interface that is not ours is to clients: "loopback", "bridge", "vlan", "bond", "physical", "unknown". */
+const char *network_type_of_link(const struct link_info *l);
 /* The state object of any interface: 404 `Network interface "x" not found`. */
 int network_render_state(struct networks *all, const char *name, struct jsonw *w, struct error *err);

@@ -1,0 +1,163 @@
+/* Which NICs use a network: for lists of users, for leases, and for changes that would shut some of them out. */
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "instance/instance_internal.h"
+#include "network/network.h"
+
+bool device_uses_network(const struct strmap *device, const char *network)
+{
+	const char *parent = strmap_get_or(device, "parent", "");
+	const char *vlan = strmap_get_or(device, "vlan", NULL);
+	auto_free char *interface = NULL;
+
+	if (!streq(strmap_get_or(device, "type", ""), "nic"))
+		return false;
+	if (streq(strmap_get_or(device, "network", ""), network))
+		return true;
+	/* on bridges a vlan is one of the port's; elsewhere it is an interface of its own on the parent */
+	if (vlan && !streq(strmap_get_or(device, "nictype", ""), "bridged"))
+		interface = xasprintf("%s.%s", parent, vlan);
+	return *parent && streq(interface ? interface : parent, network);
+}
+
+bool devices_use_network(const struct mapmap *devices, const char *network)
+{
+	for (size_t i = 0; i < devices->len; i++)
+		if (device_uses_network(&devices->items[i].map, network))
+			return true;
+	return false;
+}
+
+/* Call @fn for each NIC of a ready instance on @network; a negative result ends it. */
+static int each_nic(struct instances *all, const char *network,
+		    int (*fn)(const struct db_instance *row, const char *name, const struct strmap *device, void *arg,
+			      struct error *err),
+		    void *arg, struct error *err)
+{
+	int r = 0;
+
+	mutex_lock(&all->lock);
+	for (size_t k = 0; r == 0 && k < all->n; k++) {
+		CLEANUP(instance_expanded_done) struct instance_expanded x = {0};
+		const struct db_instance *row = &all->list[k]->row;
+
+		r = instance_expand(all, row, NULL, &x, err);
+		for (size_t i = 0; r == 0 && i < x.devices.len; i++)
+			if (device_uses_network(&x.devices.items[i].map, network))
+				r = fn(row, x.devices.items[i].key, &x.devices.items[i].map, arg, err);
+	}
+	mutex_unlock(&all->lock);
+	return r;
+}
+
+static int add_user(const struct db_instance *row, const char *name UNUSED, const struct strmap *device UNUSED,
+		    void *arg, struct error *err UNUSED)
+{
+	auto_free char *url = streq(row->project, "default")
+				      ? xasprintf("/1.0/instances/%s", row->name)
+				      : xasprintf("/1.0/instances/%s?project=%s", row->name, row->project);
+
+	if (!strv_contains(arg, url))
+		strv_add(arg, url);
+	return 0;
+}
+
+int instances_using_network(struct instances *all, const char *network, struct strv *urls, struct error *err)
+{
+	return each_nic(all, network, add_user, urls, err);
+}
+
+struct nic_list {
+	const char *project;
+	struct instance_network_nic *items;
+	size_t n;
+};
+
+static int add_nic(const struct db_instance *row, const char *name, const struct strmap *device, void *arg,
+		   struct error *err UNUSED)
+{
+	auto_free char *key = xasprintf("volatile.%s.hwaddr", name);
+	struct nic_list *list = arg;
+	struct instance_network_nic nic = {0};
+
+	if (!streq(row->project, list->project))
+		return 0;
+	if (!mac_parse(strmap_get_or(device, "hwaddr", strmap_get_or(&row->volatile_, key, "")), &nic.mac))
+		return 0; /* it has none before its first start */
+	(void)ip_parse(AF_INET, strmap_get_or(device, "ipv4.address", ""), &nic.v4);
+	(void)ip_parse(AF_INET6, strmap_get_or(device, "ipv6.address", ""), &nic.v6);
+	nic.instance = xstrdup(row->name);
+	list->items = xreallocarray(list->items, list->n + 1, sizeof(*list->items));
+	list->items[list->n++] = nic;
+	return 0;
+}
+
+int instances_network_nics(struct instances *all, const char *project, const char *network,
+			   struct instance_network_nic **ret, size_t *ret_n, struct error *err)
+{
+	struct nic_list list = {.project = project};
+	int r = each_nic(all, network, add_nic, &list, err);
+
+	if (r < 0) {
+		instance_network_nics_free(list.items, list.n);
+		return r;
+	}
+	*ret = list.items;
+	*ret_n = list.n;
+	return 0;
+}
+
+void instance_network_nics_free(struct instance_network_nic *nics, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(nics[i].instance);
+	free(nics);
+}
+
+struct change {
+	const struct network_view *before;
+	const struct network_view *after;
+};
+
+/* Does a NIC with this address fit? Where nobody gives addresses away, any does. */
+static bool fits(const struct strmap *device, const char *key, const struct ip_prefix *subnet, bool dhcp)
+{
+	struct ip_addr a;
+
+	if (!ip_parse(AF_UNSPEC, strmap_get_or(device, key, ""), &a) || !dhcp)
+		return true;
+	return ip_prefix_contains(subnet, &a) && !ip_equal(&subnet->addr, &a);
+}
+
+static int check_family(const struct db_instance *row, const char *name, const struct strmap *device, const char *key,
+			const struct change *c, struct error *err)
+{
+	bool four = streq(key, "ipv4.address");
+	bool before = fits(device, key, four ? &c->before->v4 : &c->before->v6,
+			   four ? c->before->dhcp4 : c->before->dhcp6);
+	bool after = fits(device, key, four ? &c->after->v4 : &c->after->v6, four ? c->after->dhcp4 : c->after->dhcp6);
+
+	if (!before || after)
+		return 0; /* what did not fit before does not hinder */
+	return error_set(err, 400,
+			 "Device IP address \"%s\" not within network \"%s\" subnet (device \"%s\" of instance \"%s\")",
+			 strmap_get(device, key), c->after->name, name, row->name);
+}
+
+static int check_nic(const struct db_instance *row, const char *name, const struct strmap *device, void *arg,
+		     struct error *err)
+{
+	int r = check_family(row, name, device, "ipv4.address", arg, err);
+
+	return r < 0 ? r : check_family(row, name, device, "ipv6.address", arg, err);
+}
+
+int instances_check_network(void *arg, const struct network_view *before, const struct network_view *after,
+			    struct error *err)
+{
+	struct change c = {before, after};
+
+	return each_nic(arg, after->name, check_nic, &c, err);
+}
