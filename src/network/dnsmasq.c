@@ -4,6 +4,7 @@
  */
 #include "network/dnsmasq.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <net/if.h>
@@ -286,6 +287,47 @@ static void remove_file(const struct dnsmasq *d, const char *name)
 		log_debug("file of dnsmasq stays", LOG_STR("path", path), LOG_INT("errno", errno));
 }
 
+/* A process of this network that no pid file knows: the daemon died between start and note. */
+static bool kill_lost_one(struct dnsmasq *d, pid_t pid)
+{
+	struct dnsmasq_process p;
+
+	if (!dnsmasq_process_open(pid, &p))
+		return false;
+	if (dnsmasq_process_is_ours(&p, d->name, d->dir)) {
+		dnsmasq_process_kill(&p);
+		return true;
+	}
+	fd_close(p.pidfd);
+	return false;
+}
+
+static bool kill_lost(struct dnsmasq *d, const pid_t *pids, size_t n)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++)
+		any |= kill_lost_one(d, pids[i]);
+	return any;
+}
+
+/* Look at every process; the file that each is started with tells whether there can be one. */
+static void kill_unnoted(struct dnsmasq *d)
+{
+	auto_free char *raw = path_join(d->dir, "dnsmasq.raw");
+	DIR *proc = access(raw, F_OK) == 0 ? opendir("/proc") : NULL;
+	struct dirent *e;
+
+	while (proc && (e = readdir(proc))) {
+		uint32_t pid;
+
+		if (parse_u32(e->d_name, &pid) == 0)
+			(void)kill_lost_one(d, (pid_t)pid);
+	}
+	if (proc)
+		closedir(proc);
+}
+
 static void end_process(struct dnsmasq *d)
 {
 	struct dnsmasq_process p = take_process(d);
@@ -293,27 +335,9 @@ static void end_process(struct dnsmasq *d)
 
 	if (p.pid > 0 || find_left(d, &p, &interface))
 		dnsmasq_process_kill(&p);
+	else
+		kill_unnoted(d);
 	remove_file(d, PIDFILE);
-}
-
-/* Processes of this network that no pid file knows: the daemon died between start and note. */
-static bool kill_lost(struct dnsmasq *d, const pid_t *pids, size_t n)
-{
-	bool any = false;
-
-	for (size_t i = 0; i < n; i++) {
-		struct dnsmasq_process p;
-
-		if (!dnsmasq_process_open(pids[i], &p))
-			continue;
-		if (dnsmasq_process_is_ours(&p, d->name, d->dir)) {
-			dnsmasq_process_kill(&p);
-			any = true;
-		} else {
-			fd_close(p.pidfd);
-		}
-	}
-	return any;
 }
 
 /* A port was taken: 1 when it is free now, else the error says by whom. */
