@@ -35,9 +35,13 @@ struct networks {
 /* --- network.c: the list. Networks come and go under the lock for changes: who holds it may keep what this returns.
  * --- */
 
+/* NULL: there is none. */
 struct network *network_find(struct networks *all, const char *name);
+/* Not available yet. */
 struct network *network_add(struct networks *all, const char *name);
+/* Frees @n; its dnsmasq goes on. */
 void network_drop(struct networks *all, struct network *n);
+/* May NICs come to it? */
 void network_set_available(struct networks *all, struct network *n, bool available);
 /* Raise the warning that a network is not available; NULL: it is. */
 void network_tell(struct networks *all, const char *name, const char *message);

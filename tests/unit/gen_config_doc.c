@@ -23,7 +23,8 @@ static const struct {
 	 "effect "
 	 "on a running instance; otherwise at its next start."},
 	{CONFIG_SCOPE_POOL, "Storage pools", "Set when a pool is made."},
-	{CONFIG_SCOPE_NETWORK, "Networks", "Set with `lxc network set NETWORK KEY VALUE`."},
+	{CONFIG_SCOPE_NETWORK, "Networks",
+	 "Set with `lxc network set NETWORK KEY VALUE`; [networks.md](networks.md) has more."},
 	{CONFIG_SCOPE_PROJECT, "Projects", "Only the project `default` exists so far."},
 };
 
