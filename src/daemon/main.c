@@ -264,6 +264,7 @@ static int start(struct daemon *d, struct error *err)
 	spec.store = api->store;
 	spec.images = api->images;
 	spec.loop = api->loop;
+	spec.networks = api->networks;
 	r = instances_new(&spec, &api->instances, err);
 	if (r == 0)
 		r = loop_start(api->loop, err);

@@ -412,6 +412,7 @@ int instances_new(const struct instances_spec *spec, struct instances **ret, str
 	all->store = spec->store;
 	all->images = spec->images;
 	all->loop = spec->loop;
+	all->networks = spec->networks;
 	all->event = spec->event;
 	all->event_arg = spec->event_arg;
 	mutex_init(&all->lock);

@@ -24,6 +24,7 @@
 struct instances;
 struct network_view;
 struct instance;
+struct networks;
 
 /* Told of changes that no request made (a container stopped by itself). Any thread. */
 typedef void (*instance_event_fn)(void *arg, const char *project, const char *name, const char *action);
@@ -33,6 +34,7 @@ struct instances_spec {
 	struct store *store;
 	struct images *images;
 	struct loop *loop;
+	struct networks *networks; /* NULL: none (tests) */
 	instance_event_fn event;
 	void *event_arg;
 };
