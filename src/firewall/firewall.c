@@ -10,7 +10,7 @@
 #include "firewall/internal.h"
 
 /* In the order in which they are tried. */
-static const struct firewall_driver *const drivers[] = {&firewall_driver_nftables};
+static const struct firewall_driver *const drivers[] = {&firewall_driver_nftables, &firewall_driver_xtables};
 
 /* --- choice --- */
 

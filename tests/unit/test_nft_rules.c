@@ -1,5 +1,5 @@
 /* The nft commands: each mode of a NIC's filter, networks, names, and what is left over. Text is compared whole. */
-#include "unit.h"
+#include "firewall_nic.h"
 
 #include "base/strbuf.h"
 #include "base/strv.h"
@@ -29,37 +29,6 @@
 #define V6_END "ether type 0x86dd drop\n"
 #define OTHERS "ether type != arp ether type != ip ether type != ip6 drop\n"
 
-/* A NIC with at most two prefixes in each family. */
-struct nic {
-	struct firewall_nic nic;
-	struct ip_prefix v4[2], v6[2];
-};
-
-static void set_allowed(int family, const char *list, struct firewall_allowed *a, struct ip_prefix room[2])
-{
-	auto_error struct error err = ERROR_INIT;
-	struct ip_prefix *prefixes = NULL;
-
-	*a = (struct firewall_allowed){.filtered = strcmp(list, "-") != 0, .prefix = room};
-	if (!a->filtered || strcmp(list, "none") == 0)
-		return;
-	expect_ok(ip_prefixes_parse(family, list, &prefixes, &a->n, &err), &err);
-	assert_in_range(a->n, 1, 2);
-	memcpy(room, prefixes, a->n * sizeof(*prefixes));
-	free(prefixes);
-}
-
-static struct nic *nic_new(const char *v4, const char *v6)
-{
-	struct nic *n = xnew(struct nic);
-
-	n->nic = (struct firewall_nic){.label = "c1.eth0", .host_if = "veth1", .parent = "br0", .parent_managed = true};
-	assert_true(mac_parse("00:16:3e:0a:0b:0c", &n->nic.mac));
-	set_allowed(AF_INET, v4, &n->nic.v4, n->v4);
-	set_allowed(AF_INET6, v6, &n->nic.v6, n->v6);
-	return n;
-}
-
 /* The rules of one chain in @script, without what all have in front; the caller frees. */
 static char *rules_of(const struct strbuf *script, const char *chain)
 {
@@ -80,7 +49,7 @@ static char *rules_of(const struct strbuf *script, const char *chain)
 static void expect_modes(const char *v4, const char *v6, const char *in, const char *fwd)
 {
 	auto_strbuf struct strbuf script = STRBUF_INIT;
-	auto_free struct nic *n = nic_new(v4, v6);
+	auto_free struct test_nic *n = test_nic_new(v4, v6);
 	auto_free char *have_in = NULL, *have_fwd = NULL;
 
 	nft_render_nic(&script, NULL, &n->nic);
@@ -107,7 +76,7 @@ static void each_mode_has_its_rules(void **state UNUSED)
 static void requests_pass_to_servers_elsewhere(void **state UNUSED)
 {
 	auto_strbuf struct strbuf script = STRBUF_INIT;
-	auto_free struct nic *n = nic_new("192.0.2.10", "2001:db8::10");
+	auto_free struct test_nic *n = test_nic_new("192.0.2.10", "2001:db8::10");
 	auto_free char *fwd = NULL;
 
 	n->nic.v4.dhcp_elsewhere = n->nic.v6.dhcp_elsewhere = true;
@@ -134,7 +103,7 @@ static void prefixes_of_any_length(void **state UNUSED)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		auto_strbuf struct strbuf script = STRBUF_INIT;
-		auto_free struct nic *n = nic_new("-", rows[i].prefix);
+		auto_free struct test_nic *n = test_nic_new("-", rows[i].prefix);
 
 		nft_render_nic(&script, NULL, &n->nic);
 		if (!strstr(strbuf_str(&script), rows[i].target) || !strstr(strbuf_str(&script), rows[i].source))
@@ -164,7 +133,7 @@ static size_t count(const struct strbuf *b, const char *what)
 static void replacing_touches_no_map_without_need(void **state UNUSED)
 {
 	auto_strbuf struct strbuf same = STRBUF_INIT, moved = STRBUF_INIT;
-	auto_free struct nic *a = nic_new("192.0.2.10", "-"), *b = nic_new("192.0.2.11", "-");
+	auto_free struct test_nic *a = test_nic_new("192.0.2.10", "-"), *b = test_nic_new("192.0.2.11", "-");
 
 	nft_render_nic(&same, &a->nic, &b->nic);
 	assert_int_equal(count(&same, "flush chain"), 2);
@@ -188,7 +157,7 @@ static void removing_leaves_nothing(void **state UNUSED)
 				   "flush chain bridge lxd fwd.c1.eth0\n"
 				   "delete chain bridge lxd fwd.c1.eth0\n";
 	auto_strbuf struct strbuf b = STRBUF_INIT;
-	auto_free struct nic *n = nic_new("192.0.2.10", "2001:db8::10");
+	auto_free struct test_nic *n = test_nic_new("192.0.2.10", "2001:db8::10");
 
 	nft_render_nic(&b, &n->nic, NULL);
 	assert_string_equal(strbuf_str(&b), want);
@@ -291,7 +260,7 @@ static bool has_veth1(const char *name)
 static void everything_at_once(void **state UNUSED)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT, empty = STRBUF_INIT, again = STRBUF_INIT;
-	auto_free struct nic *n = nic_new("192.0.2.10", "-");
+	auto_free struct test_nic *n = test_nic_new("192.0.2.10", "-");
 	struct firewall_state s = {0}, nothing = {0};
 	CLEANUP(nft_present_done) struct nft_present present = {.there = {true, false, true}};
 	static const char *const chains[] = {"pre", "in", "forward", "in.c1.eth0", "fwd.c1.eth0", "in.gone.eth0"};
