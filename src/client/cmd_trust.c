@@ -11,7 +11,7 @@
 #include "client/cert.h"
 #include "client/client.h"
 #include "client/doc.h"
-#include "client/prompt.h"
+#include "base/prompt.h"
 #include "client/table.h"
 #include "client/token.h"
 

@@ -12,7 +12,7 @@
 #include "base/jsonw.h"
 #include "base/str.h"
 #include "base/wire_dial.h"
-#include "client/prompt.h"
+#include "base/prompt.h"
 #include "client/remote.h"
 #include "client/token.h"
 

@@ -1,5 +1,5 @@
 /* Questions to the user. */
-#include "client/prompt.h"
+#include "base/prompt.h"
 
 #include <errno.h>
 #include <signal.h>
