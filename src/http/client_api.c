@@ -208,6 +208,16 @@ int api_get(struct api *a, const char *path, struct api_reply *ret, struct error
 	return api_call(a, "GET", path, NULL, NULL, ret, err);
 }
 
+bool api_has_extension(const struct json *server, const char *name)
+{
+	const struct json *list = json_get(server, "api_extensions");
+
+	for (size_t i = 0; i < json_len(list); i++)
+		if (json_str(json_at(list, i)) && streq(json_str(json_at(list, i)), name))
+			return true;
+	return false;
+}
+
 /* The operation's end: 0, or its failure. */
 static int operation_result(const struct json *op, struct error *err)
 {

@@ -49,6 +49,8 @@ void api_reply_done(struct api_reply *r);
 int api_call(struct api *a, const char *method, const char *path, const char *body, const char *etag,
 	     struct api_reply *ret, struct error *err);
 int api_get(struct api *a, const char *path, struct api_reply *ret, struct error *err);
+/* Does the server's object (the metadata of GET /1.0) name this API extension? */
+bool api_has_extension(const struct json *server, const char *name);
 /* The same for a request the caller has made (path without project); an envelope is expected as the answer. */
 int api_send(struct api *a, const struct http_client_request *req, struct api_reply *ret, struct error *err);
 /* The same, the answer as it is: error envelopes are left to api_response_error(). */
