@@ -4,15 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "admin/init_questions.h"
+#include "admin/plan.h"
 #include "admin/preseed.h"
 #include "base/alloc.h"
 #include "base/fd.h"
-#include "base/jsonw.h"
 #include "base/str.h"
 #include "base/yamltext.h"
 
 #define PRESEED_MAX (4u * 1024 * 1024)
 #define DEFAULT_PORT 8443
+#define BRIDGE_NAMES 100u
 
 const struct option_row init_options[] = {
 	{"auto", 0, OPTION_BOOL, NULL, "Ask nothing; use the flags below and defaults"},
@@ -27,13 +29,6 @@ const struct option_row init_options[] = {
 	{"storage-pool", 0, OPTION_STRING, NULL, "Existing storage to use"},
 	{"trust-password", 0, OPTION_STRING, NULL, "Password for new clients"},
 	OPTION_END,
-};
-
-/* What is to be set up; NULL: not at all. */
-struct plan {
-	const char *https_address, *trust_password;
-	const char *pool, *driver, *source, *size;
-	bool root_device;
 };
 
 static int check_flags(const struct options *o, struct error *err)
@@ -80,112 +75,81 @@ static int check_auto(const struct options *o, struct error *err)
 	return 0;
 }
 
-static void write_plan(const struct plan *p, struct strbuf *out)
+/* The first of lxdbr0, lxdbr1 ... that nothing is called yet; NULL: none is left. The caller frees. */
+static char *free_bridge_name(const struct init_server *s)
 {
-	auto_strmap struct strmap config = STRMAP_INIT;
-	auto_strmap struct strmap pool = STRMAP_INIT;
-	struct jsonw w = JSONW(out);
+	for (unsigned i = 0; i < BRIDGE_NAMES; i++) {
+		char *name = xasprintf("lxdbr%u", i);
 
-	strmap_set(&config, "core.https_address", p->https_address);
-	strmap_set(&config, "core.trust_password", p->trust_password);
-	strmap_set(&pool, "source", p->source);
-	strmap_set(&pool, "size", p->size);
-	jsonw_object_begin(&w);
-	jsonw_kv_strmap(&w, "config", &config);
-	jsonw_key(&w, "storage_pools");
-	jsonw_array_begin(&w);
-	if (p->driver) {
-		jsonw_object_begin(&w);
-		jsonw_kv_str(&w, "name", p->pool);
-		jsonw_kv_str(&w, "driver", p->driver);
-		jsonw_kv_strmap(&w, "config", &pool);
-		jsonw_object_end(&w);
+		if (!init_server_network(s, name))
+			return name;
+		free(name);
 	}
-	jsonw_array_end(&w);
-	jsonw_key(&w, "profiles");
-	jsonw_array_begin(&w);
-	if (p->root_device) {
-		auto_mapmap struct mapmap devices = MAPMAP_INIT;
-		struct strmap *root = mapmap_ensure(&devices, "root");
-
-		strmap_set(root, "type", "disk");
-		strmap_set(root, "path", "/");
-		strmap_set(root, "pool", p->pool);
-		jsonw_object_begin(&w);
-		jsonw_kv_str(&w, "name", "default");
-		jsonw_kv_mapmap(&w, "devices", &devices);
-		jsonw_object_end(&w);
-	}
-	jsonw_array_end(&w);
-	jsonw_object_end(&w);
+	return NULL;
 }
 
-static int apply_plan(struct api *a, const struct plan *p, bool print, struct error *err)
+static bool has_managed_network(const struct init_server *s)
 {
-	auto_strbuf struct strbuf text = STRBUF_INIT;
-	auto_strbuf struct strbuf yaml = STRBUF_INIT;
-	auto_json struct json *j = NULL;
-	int r;
-
-	write_plan(p, &text);
-	r = json_parse(strbuf_str(&text), text.len, &j, err);
-	if (r >= 0 && print) {
-		r = yaml_write(j, 0, &yaml, err);
-		fputs(strbuf_str(&yaml), stdout);
-	}
-	return r < 0 ? r : preseed_apply(a, j, err);
+	for (size_t i = 0; i < json_len(s->networks.metadata); i++)
+		if (json_is_true(json_get(json_at(s->networks.metadata, i), "managed")))
+			return true;
+	return false;
 }
 
-/* What exists already: the name of the first pool (NULL: none), and whether the default profile has a root disk. */
-static int look_around(struct api *a, char **ret_pool, bool *ret_has_root, struct error *err)
+/* A bridge with addresses that are free, and eth0 on it: unless there is something of the kind. */
+static int plan_network(const struct init_server *s, struct init_plan *p, struct error *err)
 {
-	auto_api_reply struct api_reply pools = API_REPLY_INIT;
-	auto_api_reply struct api_reply profile = API_REPLY_INIT;
-	int r;
-
-	r = api_get(a, "/1.0/storage-pools?recursion=1", &pools, err);
-	if (r >= 0)
-		r = api_get(a, "/1.0/profiles/default", &profile, err);
-	if (r < 0)
-		return r;
-	if (json_len(pools.metadata))
-		*ret_pool = xstrdup_null(json_get_str(json_at(pools.metadata, 0), "name"));
-	*ret_has_root = json_get(json_get(profile.metadata, "devices"), "root") != NULL;
+	if (!s->has_networks || has_managed_network(s) || s->has_nic)
+		return 0;
+	p->network = free_bridge_name(s);
+	if (!p->network)
+		return error_set(err, 400, "No name is left for the bridge: lxdbr0 to lxdbr%u exist", BRIDGE_NAMES - 1);
+	strmap_set(&p->network_config, "ipv4.address", "auto");
+	strmap_set(&p->network_config, "ipv6.address", "auto");
+	strmap_set(&p->nic, "type", "nic");
+	strmap_set(&p->nic, "name", "eth0");
+	strmap_set(&p->nic, "network", p->network);
 	return 0;
+}
+
+static void plan_storage(const struct init_server *s, const struct options *o, struct init_plan *p)
+{
+	const char *backend = option_str(o, "storage-backend");
+	const char *source = option_given(o, "storage-create-device") ? option_str(o, "storage-create-device")
+								      : option_str(o, "storage-pool");
+
+	if (!s->pool) {
+		p->driver = xstrdup(backend ? backend : "dir");
+		p->source = xstrdup_null(source);
+		if (option_given(o, "storage-create-loop"))
+			p->size = xasprintf("%lldGiB", (long long)option_int(o, "storage-create-loop"));
+	}
+	if (!s->pool || !s->has_root)
+		p->pool = xstrdup(s->pool ? s->pool : "default");
 }
 
 static int run_auto(struct api *a, const struct options *o, struct error *err)
 {
-	auto_free char *pool = NULL;
-	auto_free char *address = NULL;
-	auto_free char *size = NULL;
-	const char *host = option_str(o, "network-address"), *backend = option_str(o, "storage-backend");
+	auto_init_server struct init_server server = INIT_SERVER_INIT;
+	auto_init_plan struct init_plan p = INIT_PLAN_INIT;
+	const char *host = option_str(o, "network-address");
 	int64_t port = option_given(o, "network-port") ? option_int(o, "network-port") : DEFAULT_PORT;
-	bool has_root = false;
-	struct plan p = {.pool = "default"};
 	int r;
 
 	r = check_auto(o, err);
 	if (r >= 0)
-		r = look_around(a, &pool, &has_root, err);
+		r = init_server_read(a, &server, err);
 	if (r < 0)
 		return r;
-	if (pool && backend)
+	if (server.pool && option_given(o, "storage-backend"))
 		return error_set(err, 400, "Storage has already been configured");
 	if (host)
-		p.https_address = address = xasprintf(strchr(host, ':') && host[0] != '[' ? "[%s]:%lld" : "%s:%lld",
-						      host, (long long)port);
-	p.trust_password = option_str(o, "trust-password");
-	if (pool)
-		p.pool = pool;
-	else
-		p.driver = backend ? backend : "dir";
-	p.source = option_given(o, "storage-create-device") ? option_str(o, "storage-create-device")
-							    : option_str(o, "storage-pool");
-	if (option_given(o, "storage-create-loop"))
-		p.size = size = xasprintf("%lldGiB", (long long)option_int(o, "storage-create-loop"));
-	p.root_device = !has_root;
-	return apply_plan(a, &p, false, err);
+		p.https_address = xasprintf(strchr(host, ':') && host[0] != '[' ? "[%s]:%lld" : "%s:%lld", host,
+					    (long long)port);
+	p.trust_password = xstrdup_null(option_str(o, "trust-password"));
+	plan_storage(&server, o, &p);
+	r = plan_network(&server, &p, err);
+	return r < 0 ? r : init_plan_apply(a, &p, false, err);
 }
 
 static int run_preseed(struct api *a, struct error *err)
@@ -214,44 +178,8 @@ static int run_dump(struct api *a, struct error *err)
 	int r = preseed_dump(a, &out, err);
 
 	if (r >= 0)
-		fputs(strbuf_str(&out), stdout);
+		puts(strbuf_str(&out));
 	return r;
-}
-
-/* ---- questions ---- */
-
-/* The answer, @def for an empty one; the caller frees. -EPIPE at the end of the input. */
-static int ask(const char *question, const char *def, char **ret, struct error *err)
-{
-	auto_free char *line = NULL;
-	size_t cap = 0;
-
-	printf("%s [default=%s]: ", question, def);
-	fflush(stdout);
-	if (getline(&line, &cap, stdin) < 0) {
-		error_errno(err, EPIPE, "Read the answer to \"%s\"", question);
-		return -EPIPE;
-	}
-	*ret = xstrdup(*str_strip(line) ? str_strip(line) : def);
-	return 0;
-}
-
-static int ask_bool(const char *question, bool def, bool *ret, struct error *err)
-{
-	for (;;) {
-		auto_free char *answer = NULL;
-		int r = ask(question, def ? "yes" : "no", &answer, err);
-
-		if (r < 0)
-			return r;
-		if (strcasecmp(answer, "y") == 0 || strcasecmp(answer, "n") == 0) {
-			*ret = strcasecmp(answer, "y") == 0;
-			return 0;
-		}
-		if (parse_bool(answer, ret) >= 0)
-			return 0;
-		fputs("Invalid input: answer yes or no\n\n", stderr);
-	}
 }
 
 /* "btrfs, dir" as the server can make them. */
@@ -273,51 +201,20 @@ static int supported_drivers(struct api *a, struct strv *ret, struct error *err)
 	return 0;
 }
 
-static int ask_driver(struct api *a, char **ret, struct error *err)
-{
-	auto_strv struct strv drivers = STRV_INIT;
-	auto_free char *list = NULL;
-	auto_free char *question = NULL;
-	int r = supported_drivers(a, &drivers, err);
-
-	if (r < 0)
-		return r;
-	list = strv_join(&drivers, ", ");
-	question = xasprintf("Name of the storage backend to use (%s)", list);
-	for (;;) {
-		free(*ret);
-		*ret = NULL;
-		r = ask(question, "dir", ret, err);
-		if (r < 0 || strv_contains(&drivers, *ret))
-			return r;
-		fprintf(stderr, "Invalid input: \"%s\" is not one of %s\n\n", *ret, list);
-	}
-}
-
 static int run_interactive(struct api *a, struct error *err)
 {
-	auto_free char *existing = NULL;
-	auto_free char *pool = NULL;
-	auto_free char *driver = NULL;
-	bool has_root = false, wanted = false, print = false;
-	struct plan p = {0};
+	auto_init_server struct init_server server = INIT_SERVER_INIT;
+	auto_init_plan struct init_plan p = INIT_PLAN_INIT;
+	auto_strv struct strv drivers = STRV_INIT;
+	bool print = false;
 	int r;
 
-	r = look_around(a, &existing, &has_root, err);
+	r = init_server_read(a, &server, err);
 	if (r >= 0)
-		r = ask_bool("Do you want to configure a new storage pool? (yes/no)", true, &wanted, err);
-	if (r >= 0 && wanted)
-		r = ask("Name of the new storage pool", "default", &pool, err);
-	if (r >= 0 && wanted)
-		r = ask_driver(a, &driver, err);
+		r = supported_drivers(a, &drivers, err);
 	if (r >= 0)
-		r = ask_bool("Would you like a YAML \"lxd init\" preseed to be printed? (yes/no)", false, &print, err);
-	if (r < 0)
-		return r;
-	p.pool = wanted ? pool : existing;
-	p.driver = driver;
-	p.root_device = p.pool && !has_root;
-	return apply_plan(a, &p, print, err);
+		r = init_questions(&server, &drivers, &p, &print, err);
+	return r < 0 ? r : init_plan_apply(a, &p, print, err);
 }
 
 int init_run(const struct options *o, struct error *err)

@@ -48,12 +48,14 @@ static void undo_run(struct undo *u, struct api *a)
 static const struct kind {
 	const char *list; /* member of the preseed */
 	const char *url;
-	const char *noun;
+	const char *title;              /* in messages */
+	const char *noun, *noun_suffix; /* the same after "Failed to create" */
 	bool has_devices;
-	const char *const *create_only; /* members sent on creation besides name, description, config, devices */
+	const char *type_field; /* what it is cannot change; NULL: there is one kind only */
 } kinds[] = {
-	{"storage_pools", "/1.0/storage-pools", "storage pool", false, (const char *const[]){"driver", NULL}},
-	{"profiles", "/1.0/profiles", "profile", true, (const char *const[]){NULL}},
+	{"networks", "/1.0/networks", "Network", "local member network", " in project \"default\"", false, "type"},
+	{"storage_pools", "/1.0/storage-pools", "Storage pool", "storage pool", "", false, "driver"},
+	{"profiles", "/1.0/profiles", "Profile", "profile", "", true, NULL},
 };
 
 /* Copy members that are strings over @ret; a server's password marker (true) keeps what is set. */
@@ -70,6 +72,32 @@ static void merge_config(const struct json *config, struct strmap *ret)
 		json_each(config, merge_member, ret);
 }
 
+/* An address that was found for "auto" stays: the same preseed may be applied again. */
+static void keep_found_addresses(const struct json *old, struct strmap *config)
+{
+	static const char *const keys[] = {"ipv4.address", "ipv6.address"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const char *before = json_get_str(old, keys[i]);
+
+		if (!str_is_empty(before) && !streq(before, "none") &&
+		    streq(strmap_get_or(config, keys[i], ""), "auto"))
+			strmap_set(config, keys[i], before);
+	}
+}
+
+/* @new over @old; of the two ways in which a NIC names what it is on only one may be left. */
+static void merge_device(const struct strmap *new, struct strmap *old)
+{
+	if (strmap_get(new, "network")) {
+		strmap_remove(old, "nictype");
+		strmap_remove(old, "parent");
+	} else if (strmap_get(new, "nictype")) {
+		strmap_remove(old, "network");
+	}
+	strmap_merge(old, new);
+}
+
 /* The body of a PUT: @old with @new merged over it; @new NULL gives @old as it is. */
 static int merged_body(const struct kind *k, const struct json *old, const struct json *new, char **ret,
 		       struct error *err)
@@ -84,13 +112,14 @@ static int merged_body(const struct kind *k, const struct json *old, const struc
 
 	merge_config(json_get(old, "config"), &config);
 	merge_config(json_get(new, "config"), &config);
+	keep_found_addresses(json_get(old, "config"), &config);
 	r = json_to_mapmap(json_get(old, "devices"), "devices", &devices, err);
 	if (r >= 0)
 		r = json_to_mapmap(json_get(new, "devices"), "devices", &new_devices, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < new_devices.len; i++)
-		strmap_merge(mapmap_ensure(&devices, new_devices.items[i].key), &new_devices.items[i].map);
+		merge_device(&new_devices.items[i].map, mapmap_ensure(&devices, new_devices.items[i].key));
 	jsonw_object_begin(&w);
 	jsonw_kv_strmap(&w, "config", &config);
 	if (k->has_devices)
@@ -113,14 +142,25 @@ static int create(struct api *a, const struct kind *k, const struct json *item, 
 		return r;
 	jsonw_object_begin(&w);
 	jsonw_kv_str(&w, "name", name);
-	for (size_t i = 0; k->create_only[i]; i++)
-		jsonw_kv_str(&w, k->create_only[i], json_get_str(item, k->create_only[i]));
+	if (k->type_field)
+		jsonw_kv_str(&w, k->type_field, json_get_str(item, k->type_field));
 	jsonw_object_end(&w);
 	/* join both objects */
 	strbuf_truncate(&b, b.len - 1);
 	strbuf_appendf(&b, ",%s", body + 1);
 	r = api_do(a, "POST", k->url, strbuf_str(&b), NULL, err);
-	return r < 0 ? error_wrap(err, "Failed to create %s \"%s\"", k->noun, name) : 0;
+	return r < 0 ? error_wrap(err, "Failed to create %s \"%s\"%s", k->noun, name, k->noun_suffix) : 0;
+}
+
+static int check_type(const struct kind *k, const char *name, const struct json *old, const struct json *new,
+		      struct error *err)
+{
+	const char *is = k->type_field ? json_get_str(old, k->type_field) : NULL;
+	const char *wanted = k->type_field ? json_get_str(new, k->type_field) : NULL;
+
+	if (str_is_empty(is) || str_is_empty(wanted) || streq(is, wanted))
+		return 0;
+	return error_set(err, 400, "%s \"%s\" is of type \"%s\" instead of \"%s\"", k->title, name, is, wanted);
 }
 
 static int update(struct api *a, const struct kind *k, const struct json *item, const char *url,
@@ -131,10 +171,9 @@ static int update(struct api *a, const struct kind *k, const struct json *item, 
 	auto_free char *before = NULL;
 	int r;
 
-	if (json_get_str(item, "driver") && json_get_str(old->metadata, "driver") &&
-	    !streq(json_get_str(item, "driver"), json_get_str(old->metadata, "driver")))
-		return error_set(err, 400, "Storage pool \"%s\" is of type \"%s\" instead of \"%s\"", name,
-				 json_get_str(old->metadata, "driver"), json_get_str(item, "driver"));
+	r = check_type(k, name, old->metadata, item, err);
+	if (r < 0)
+		return r;
 	r = merged_body(k, old->metadata, item, &body, err);
 	if (r >= 0)
 		r = merged_body(k, old->metadata, NULL, &before, err);
@@ -144,7 +183,7 @@ static int update(struct api *a, const struct kind *k, const struct json *item, 
 		return 0;
 	r = api_do(a, "PUT", url, body, old->etag, err);
 	if (r < 0)
-		return error_wrap(err, "Failed to update %s \"%s\"", k->noun, name);
+		return error_wrap(err, "Failed to update %s \"%s\"%s", k->noun, name, k->noun_suffix);
 	undo_push(undo, "PUT", url, TAKE_PTR(before));
 	return 0;
 }
@@ -212,13 +251,19 @@ static int apply_server_config(struct api *a, const struct json *config, struct 
 static int refuse_unsupported(const struct json *preseed, struct error *err)
 {
 	const struct json *projects = json_get(preseed, "projects");
+	const struct json *networks = json_get(preseed, "networks");
 	const struct json *cluster = json_get(preseed, "cluster");
 
-	if (json_len(json_get(preseed, "networks")))
-		return error_set(err, 501, "The preseed names networks, which are not supported yet");
 	if (json_len(cluster) &&
 	    !(json_get_str(cluster, "enabled") && streq(json_get_str(cluster, "enabled"), "false")))
 		return error_set(err, 501, "The preseed names a cluster, which is not supported yet");
+	for (size_t i = 0; i < json_len(networks); i++) {
+		const char *project = json_get_str(json_at(networks, i), "project");
+
+		if (!str_is_empty(project) && !streq(project, "default"))
+			return error_set(err, 501, "The preseed names project \"%s\": only default is supported yet",
+					 project);
+	}
 	for (size_t i = 0; i < json_len(projects); i++) {
 		const char *name = json_get_str(json_at(projects, i), "name");
 
@@ -285,41 +330,58 @@ int preseed_apply(struct api *a, const struct json *preseed, struct error *err)
 
 /* ---- dump ---- */
 
-static int dump_list(struct api *a, const char *url, const char *const *fields, struct jsonw *w, struct error *err)
+static const struct dump {
+	const char *name, *url;
+	const char *fields[6]; /* of each object */
+	const char *project;   /* a field of this value is added; NULL: none */
+	const char *extension; /* without it the server knows no such objects; NULL: every server does */
+} dumps[] = {
+	{"networks", "/1.0/networks", {"config", "description", "name", "type"}, "default", "network"},
+	{"storage_pools", "/1.0/storage-pools", {"config", "description", "name", "driver"}, NULL, NULL},
+	{"profiles", "/1.0/profiles", {"config", "description", "devices", "name"}, NULL, NULL},
+	{"projects", "/1.0/projects", {"config", "description", "name"}, NULL, NULL},
+};
+
+static void dump_object(const struct json *object, const struct dump *d, struct jsonw *w)
+{
+	jsonw_object_begin(w);
+	for (size_t k = 0; d->fields[k]; k++) {
+		auto_free char *text = json_to_text(json_get(object, d->fields[k]));
+
+		jsonw_kv_raw(w, d->fields[k], text);
+	}
+	if (d->project)
+		jsonw_kv_str(w, "project", d->project);
+	jsonw_object_end(w);
+}
+
+/* Interfaces that are only seen are no part of what was set up. */
+static bool is_unmanaged(const struct json *object)
+{
+	const struct json *managed = json_get(object, "managed");
+
+	return managed && !json_is_true(managed);
+}
+
+static int dump_list(struct api *a, const struct dump *d, struct jsonw *w, struct error *err)
 {
 	auto_api_reply struct api_reply reply = API_REPLY_INIT;
-	auto_free char *full = xasprintf("%s?recursion=1", url);
+	auto_free char *full = xasprintf("%s?recursion=1", d->url);
 	int r = api_get(a, full, &reply, err);
 
 	if (r < 0)
 		return r;
+	jsonw_key(w, d->name);
 	jsonw_array_begin(w);
-	for (size_t i = 0; i < json_len(reply.metadata); i++) {
-		jsonw_object_begin(w);
-		for (size_t k = 0; fields[k]; k++) {
-			auto_free char *text = json_to_text(json_get(json_at(reply.metadata, i), fields[k]));
-
-			jsonw_kv_raw(w, fields[k], text);
-		}
-		jsonw_object_end(w);
-	}
+	for (size_t i = 0; i < json_len(reply.metadata); i++)
+		if (!is_unmanaged(json_at(reply.metadata, i)))
+			dump_object(json_at(reply.metadata, i), d, w);
 	jsonw_array_end(w);
 	return 0;
 }
 
 int preseed_dump(struct api *a, struct strbuf *out, struct error *err)
 {
-	static const char *const pool_fields[] = {"config", "description", "name", "driver", NULL};
-	static const char *const profile_fields[] = {"config", "description", "devices", "name", NULL};
-	static const char *const project_fields[] = {"config", "description", "name", NULL};
-	static const struct {
-		const char *name, *url;
-		const char *const *fields;
-	} lists[] = {
-		{"storage_pools", "/1.0/storage-pools", pool_fields},
-		{"profiles", "/1.0/profiles", profile_fields},
-		{"projects", "/1.0/projects", project_fields},
-	};
 	auto_api_reply struct api_reply server = API_REPLY_INIT;
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	auto_json struct json *j = NULL;
@@ -333,10 +395,12 @@ int preseed_dump(struct api *a, struct strbuf *out, struct error *err)
 	config = json_to_text(json_get(server.metadata, "config"));
 	jsonw_object_begin(&w);
 	jsonw_kv_raw(&w, "config", config);
-	jsonw_kv_raw(&w, "networks", "[]");
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-		jsonw_key(&w, lists[i].name);
-		r = dump_list(a, lists[i].url, lists[i].fields, &w, err);
+	for (size_t i = 0; i < ARRAY_SIZE(dumps); i++) {
+		if (dumps[i].extension && !api_has_extension(server.metadata, dumps[i].extension)) {
+			jsonw_kv_raw(&w, dumps[i].name, "[]");
+			continue;
+		}
+		r = dump_list(a, &dumps[i], &w, err);
 		if (r < 0)
 			return r;
 	}

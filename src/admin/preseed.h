@@ -7,7 +7,7 @@
 #include "http/client_api.h"
 
 /*
- * Apply @preseed: members config, storage_pools, profiles; networks, other projects and a cluster are refused (501).
+ * Apply @preseed: members config, networks, storage_pools, profiles; other projects and a cluster are refused (501).
  * Existing objects are merged with, missing ones created. On failure all that this call did is undone.
  */
 int preseed_apply(struct api *a, const struct json *preseed, struct error *err);

@@ -2,7 +2,8 @@
 import pytest
 import yaml
 
-from helpers.daemon import REFERENCE
+from helpers.daemon import BIN, REFERENCE
+from helpers.terminal import dialogue
 
 
 @pytest.fixture(autouse=True)
@@ -91,13 +92,6 @@ def test_late_failure_rolls_back_too(bare_daemon):
     assert api.get("/1.0/profiles/default")["devices"] == {} and api.get("/1.0")["config"] == {}
 
 
-@pytest.mark.ours
-def test_networks_are_refused_clearly(bare_daemon):
-    result = preseed(bare_daemon, {**FULL, "networks": [{"name": "lxdbr0", "type": "bridge"}]}, check=False)
-    assert result.returncode == 1 and "network" in result.stderr.lower()
-    assert bare_daemon.api.get("/1.0/storage-pools") == []
-
-
 @pytest.mark.parametrize("text", ["{[", "- a\n- b\n", "storage_pools: text\n", "profiles: [{name: [1]}]\n"])
 def test_bad_yaml(bare_daemon, text):
     result = preseed(bare_daemon, text, check=False)
@@ -117,3 +111,47 @@ def test_dump_can_be_fed_back(bare_daemon):
     assert {"config", "storage_pools", "profiles"} <= set(yaml.safe_load(dump))
     if not REFERENCE:
         preseed(bare_daemon, dump)
+
+
+def answer(daemon, *steps):
+    """`lxd init` on a terminal; @steps are answers to the questions that hold the text beside them."""
+    return dialogue([str(BIN / "lxd"), "init"], list(steps), daemon.env())
+
+
+FROM_AFAR = [("clustering", "no"), ("new storage pool?", ""), ("Name of the new", "p1"), ("MAAS", ""), ("bridge?", "no"), ("existing bridge", "no"), ("over the network", "yes"),
+             ("Address to bind", "127.0.0.1"), ("Port to bind", "0"), ("Port to bind", "8447"), ("Trust password", "secret"), ("Again", "other"),
+             ("Trust password", ""), ("Again", ""), ("Trust password", "secret"), ("Again", "secret"), ("cached images", "no"), ("preseed", "no")]
+
+
+def questions(daemon, steps):
+    """Without those about networks when the daemon knows none."""
+    known = "network" in daemon.api.get("/1.0")["api_extensions"]
+    return [step for step in steps if known or "bridge" not in step[0]]
+
+
+@pytest.mark.ours
+def test_questions_on_a_terminal(bare_daemon):
+    status, screen = answer(bare_daemon, *questions(bare_daemon, FROM_AFAR))
+    assert status == 0, screen
+    assert screen.count("Invalid input, try again.") == 2 and 'Invalid input: "0" is not a port' in screen
+    assert "secret" not in screen and "other" not in screen
+    api = bare_daemon.api
+    config = api.get("/1.0")["config"]
+    assert config == {"core.https_address": "127.0.0.1:8447", "core.trust_password": True, "images.auto_update_interval": "0"}
+    assert api.get("/1.0/storage-pools") == ["/1.0/storage-pools/p1"]
+    assert api.get("/1.0/profiles/default")["devices"] == {"root": {"type": "disk", "path": "/", "pool": "p1"}}
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("steps,what", [([("clustering", "yes")], "Clusters"), ([("clustering", ""), ("storage pool?", "no"), ("MAAS", "yes")], "MAAS servers")])
+def test_yes_to_what_cannot_be_done(bare_daemon, steps, what):
+    status, screen = answer(bare_daemon, *steps)
+    assert status == 1 and screen.endswith(f"Error: {what} are not supported yet\n")
+    assert bare_daemon.api.get("/1.0/storage-pools") == []
+
+
+@pytest.mark.ours
+def test_the_end_of_the_answers_changes_nothing(bare_daemon):
+    result = bare_daemon.admin("init", stdin="no\nyes\np1\n", check=False)
+    assert result.returncode == 1 and result.stderr == "Error: EOF\n"
+    assert bare_daemon.api.get("/1.0/storage-pools") == []

@@ -23,7 +23,7 @@ def dialogue(command, steps, env, timeout=60):
             if steps and steps[0][0].encode() in shown[mark:]:
                 mark = len(shown)
                 text, answer = steps.pop(0)
-                if "assword" in text:
+                if "assword" in text or "Again" in text:
                     wait_for_no_echo(master, end)
                 os.write(master, answer.encode() + b"\n")
             if not select.select([master], [], [], max(0, end - time.monotonic()))[0]:
