@@ -12,7 +12,7 @@ from helpers.client import OURS
 from helpers.daemon import Daemon
 from helpers.session import Session
 
-SESSIONS = {name: Session(name) for name in ("networks", "network_devices", "network_instances")}
+SESSIONS = {name: Session(name) for name in ("init", "networks", "network_devices", "network_instances")}
 CLIENTS = {"ours": OURS, "go": pathlib.Path("/usr/bin/lxc")}
 DAEMONS = {"reference": pathlib.Path("/usr/bin/lxd")}
 RECORD = os.environ.get("RECORD_SESSIONS") == "1"

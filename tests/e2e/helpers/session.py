@@ -17,7 +17,7 @@ VOLATILE = [
     (r"00:16:3e(:[0-9a-f]{2}){3}", "00:16:3e:xx:xx:xx"), (r"8000\.[0-9a-f]{12}", "8000.xxxxxxxxxxxx"), (r"\bveth[0-9a-f]{8}\b", "vethxxxxxxxx"),
     (r"2001:db8::216:3eff:fe[0-9a-f:]+", "2001:db8::EUI64"), (r"fe80::[0-9a-f:]+", "fe80::EUI64"), (r"\d{4}/\d\d/\d\d \d\d:\d\d \w+", "TIME"),
     (r"((Bytes|Packets) (received|sent)|PID|Processes|Memory \(\w+\)): .*", r"\1: N"), (r"10(\.\d+){3}", "10.x.x.x"), (r"fd42(:[0-9a-f]+)+::", "fd42:x::"),
-    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
+    (r"/var/tmp/lxd-e2e-[^/]+/", "/DIR/"), (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
 ]
 
 
