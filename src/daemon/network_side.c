@@ -67,6 +67,8 @@ void network_side_start(struct api *api)
 {
 	networks_on_change(api->networks, instances_check_network, api->instances);
 	networks_start(api->networks);
+	instances_resume_nics(api->instances);
 	/* what all of them need, and nothing else, comes into force at once */
 	start_firewall(api);
+	instances_repair_nics(api->instances);
 }

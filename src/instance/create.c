@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "base/timeutil.h"
 #include "config/expand.h"
-#include "instance/instance_internal.h"
+#include "instance/nics.h"
 #include "storage/received.h"
 
 /* Profiles and configuration that come from the image or the original. */
@@ -146,6 +146,15 @@ static int set_idmap(struct instances *all, struct db_instance *row, const struc
 	return 0;
 }
 
+static void complete_nics(struct db_instance *row, const struct mapmap *devices)
+{
+	auto_strmap struct strmap changes = STRMAP_INIT;
+
+	nic_keys_keep_own(&row->volatile_, &(struct strmap){0});
+	nic_keys_complete(devices, NULL, &row->volatile_, &changes);
+	nic_keys_merge(&row->volatile_, &changes);
+}
+
 /* Check, reserve the name and the id range: the row is in the database and the list, in phase creating. */
 static int reserve(struct instances *all, const struct instance_create_spec *spec, struct instance **ret,
 		   struct error *err)
@@ -167,6 +176,7 @@ static int reserve(struct instances *all, const struct instance_create_spec *spe
 	if (r == 0)
 		r = expand_root_disk(&x.devices, &root_name, &root, err);
 	if (r == 0) {
+		complete_nics(&row, &x.devices);
 		row.pool = xstrdup(strmap_get_or(root, "pool", ""));
 		r = set_idmap(all, &row, &x, err);
 	}
@@ -353,6 +363,7 @@ int instance_create_finish(struct instance *i, const struct instance_create_spec
 	free(TAKE_PTR(i->row.staging));
 	i->row.phase = DB_READY;
 	mutex_unlock(&all->lock);
+	nics_write_entries(i, NULL);
 	return 0;
 }
 
@@ -443,6 +454,7 @@ int instance_delete_busy(struct instance *i, struct error *err)
 	i->row.phase = DB_DELETING;
 	i->gone = true;
 	mutex_unlock(&all->lock);
+	nics_remove_entries(i);
 	r = storage_volume_discard(&pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
 	if (r == 0)
 		r = remove_side_folders(all, volume, err);
@@ -513,6 +525,7 @@ static int rename_busy(struct instance *i, const char *name, struct error *err)
 	if (r < 0)
 		return r;
 	error_clear(&undo);
+	nics_remove_entries(i);
 	r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, old_volume, new_volume, err);
 	if (r == 0) {
 		r = db_instance_rename(db, i->row.id, name, err);
@@ -523,9 +536,11 @@ static int rename_busy(struct instance *i, const char *name, struct error *err)
 		if (db_instance_set_phase(db, i->row.id, DB_READY, NULL, &undo) < 0)
 			log_error("failed rename is undone at the next start", LOG_STR("instance", old_volume),
 				  LOG_ERR(&undo));
+		nics_write_entries(i, NULL);
 		return r;
 	}
 	set_name(i, name);
+	nics_write_entries(i, NULL);
 	if (remove_side_folders(all, old_volume, &undo) < 0)
 		log_warn("logs of a renamed instance stay", LOG_STR("instance", old_volume), LOG_ERR(&undo));
 	return 0;

@@ -20,11 +20,11 @@
 #include "db/store.h"
 #include "image/image.h"
 #include "instance/container.h"
+#include "network/network.h"
 
 struct instances;
 struct network_view;
 struct instance;
-struct networks;
 
 /* Told of changes that no request made (a container stopped by itself). Any thread. */
 typedef void (*instance_event_fn)(void *arg, const char *project, const char *name, const char *action);
@@ -34,7 +34,7 @@ struct instances_spec {
 	struct store *store;
 	struct images *images;
 	struct loop *loop;
-	struct networks *networks; /* NULL: none (tests) */
+	struct networks *networks;
 	instance_event_fn event;
 	void *event_arg;
 };
@@ -51,6 +51,13 @@ void instances_autostart(struct instances *all, bool boot);
 /* Stop everything in boot.stop.priority order, for the shutdown of the daemon. @force: kill at once. */
 void instances_shutdown(struct instances *all, bool force);
 struct container_host *instances_host(struct instances *all);
+/*
+ * After a restart, with the networks up and before firewall_start(): note the filters of running instances' NICs, and
+ * remove what stopped ones have left.
+ */
+void instances_resume_nics(struct instances *all);
+/* After firewall_start(): NICs that a crash took out of running instances go in again. */
+void instances_repair_nics(struct instances *all);
 /*
  * Hold what instances name (profiles, pools) as it is: from the check whether something is used, or fits its users,
  * until the change of it is stored. After instance.busy and idmap_lock, before all other locks.
@@ -169,8 +176,10 @@ int instance_update(struct instance *i, const struct instance_put *put, struct e
 /* Current writable part, for PATCH and edits; the caller cleans the copies. */
 void instance_current(struct instance *i, char **architecture, char **description, bool *ephemeral,
 		      struct strmap *config, struct mapmap *devices, struct strv *profiles);
-/* A profile changes from @before to @after: apply it to every running user. Returns the first error; the rest is
- * applied. */
+/*
+ * A profile has changed from @before to @after: apply it to every user. 500 `The following instances failed to update
+ * (profile change still saved):` with a line for each; the others are up to date then.
+ */
 int instances_apply_profile(struct instances *all, const struct db_profile *before, const struct db_profile *after,
 			    struct error *err);
 /* Would the instances that use this profile still be valid with it? For the commit point of profiles. */

@@ -19,7 +19,7 @@ struct instances {
 	struct images *images;
 	struct loop *loop;
 	struct container_host *host;
-	struct networks *networks; /* NULL: none (tests) */
+	struct networks *networks;
 	instance_event_fn event;
 	void *event_arg;
 	struct lxcconf_host lxc_host;
@@ -47,6 +47,8 @@ struct instance {
 	struct strv old_names;  /* what renames left, for readers of row.name */
 	unsigned stops;         /* how often it has stopped: for waiting */
 	bool restarting;        /* its stop is half of a restart: an ephemeral one stays */
+	bool rebooting;         /* it ended to reboot, and liblxc could not do it */
+	off_t log_mark;         /* where liblxc's log of this run begins */
 	bool gone;              /* deleted: whoever waited for busy gives up */
 	enum container_state state;
 	struct container_process proc;
@@ -95,6 +97,12 @@ int instance_choose_idmap(struct instances *all, const struct db_instance *row, 
 
 /* Watch a running container's two processes; from any thread. Takes the process fds into the instance. */
 void instance_adopt_process(struct instance *i, struct container_process *p);
+/* In the loop: a watched init has ended (reboot.c). */
+void instance_on_init_gone(struct loop_source *src, uint32_t events, void *arg);
+/* What liblxc logs of a container from now on is about this run of it. */
+void instance_mark_log(struct instance *i);
+/* Has the monitor of a container that has ended just now ended in trying to reboot it? */
+bool instance_reboot_failed(struct instance *i);
 /* After a stop, with busy held: volatile keys, device nodes, removal of ephemeral ones. */
 void instance_after_stop(struct instance *i);
 int instance_delete_busy(struct instance *i, struct error *err);

@@ -14,11 +14,10 @@
 #include "base/timeutil.h"
 #include "device/device.h"
 #include "instance/apparmor.h"
-#include "instance/instance_internal.h"
+#include "instance/nics.h"
 #include "instance/seccomp.h"
 #include "storage/shift.h"
 
-#define REBOOT_GRACE_MS 60 /* from init's end until we ask whether the monitor starts another */
 #define KILL_TIMEOUT_MS 30000
 #define GROUPS_TIMEOUT_MS 2000 /* for processes that are still dying in a stopped container's control groups */
 
@@ -43,6 +42,8 @@ int instance_save_volatile(struct instance *i, const struct strmap *changes, boo
 	return r;
 }
 
+static int start_busy(struct instance *i, struct error *err);
+
 /* --- watching --- */
 
 static void set_stopped_locked(struct instance *i) REQUIRES(i->all->lock)
@@ -56,12 +57,38 @@ static void set_stopped_locked(struct instance *i) REQUIRES(i->all->lock)
 	cond_broadcast(&i->all->changed);
 }
 
+static void set_rebooting(struct instance *i, bool rebooting)
+{
+	mutex_lock(&i->all->lock);
+	i->rebooting = rebooting;
+	mutex_unlock(&i->all->lock);
+}
+
+static bool has_stopped(struct instance *i)
+{
+	bool stopped;
+
+	mutex_lock(&i->all->lock);
+	stopped = i->stopped_by_itself && !i->gone;
+	mutex_unlock(&i->all->lock);
+	return stopped;
+}
+
 static void *after_stop_thread(void *arg)
 {
 	struct instance *i = arg;
+	auto_error struct error err = ERROR_INIT;
+	bool reboot;
 
 	mutex_lock(&i->busy);
+	/* its NICs have changed since the start, so that liblxc could not do it */
+	reboot = has_stopped(i) && instance_reboot_failed(i) && !i->all->stopping;
+	set_rebooting(i, reboot);
 	instance_after_stop(i);
+	set_rebooting(i, false);
+	if (reboot && start_busy(i, &err) < 0)
+		log_error("container that wanted to reboot does not start", LOG_STR("instance", i->row.name),
+			  LOG_ERR(&err));
 	mutex_unlock(&i->busy);
 	instance_unref(i);
 	return NULL;
@@ -85,59 +112,6 @@ static void on_monitor_gone(struct loop_source *src UNUSED, uint32_t events UNUS
 	}
 }
 
-/* Is this still the monitor that we know, or was the container stopped and started meanwhile? */
-static bool is_monitor(struct instance *i, pid_t monitor)
-{
-	bool same;
-
-	mutex_lock(&i->all->lock);
-	same = i->state != CONTAINER_STOPPED && i->proc.monitor_pid == monitor;
-	mutex_unlock(&i->all->lock);
-	return same;
-}
-
-/* init has ended and the monitor goes on: a reboot. Learn the new init. */
-static void *reboot_thread(void *arg)
-{
-	struct instance *i = arg;
-	auto_container_process struct container_process p = CONTAINER_PROCESS_INIT;
-	auto_free char *name = instance_lxc_name(i);
-	auto_close int monitor = -EBADF;
-	auto_error struct error err = ERROR_INIT;
-	pid_t old;
-
-	mutex_lock(&i->all->lock);
-	old = i->proc.init_pid;
-	monitor = fcntl(i->proc.monitor_pidfd, F_DUPFD_CLOEXEC, 3);
-	mutex_unlock(&i->all->lock);
-	if (monitor >= 0 && container_wait_running(i->all->host, name, old, monitor, 0, &p, &err) < 0)
-		log_warn("rebooting container was lost sight of", LOG_STR("instance", name), LOG_ERR(&err));
-	else if (p.state != CONTAINER_STOPPED && is_monitor(i, p.monitor_pid)) {
-		instance_adopt_process(i, &p);
-		i->all->event(i->all->event_arg, i->row.project, name, "instance-restarted");
-	}
-	instance_unref(i);
-	return NULL;
-}
-
-static void on_reboot_grace(void *arg)
-{
-	struct instance *i = arg;
-	auto_error struct error err = ERROR_INIT;
-
-	if (!i->monitor_src || thread_start("reboot", reboot_thread, i, &err) < 0)
-		instance_unref(i);
-}
-
-static void on_init_gone(struct loop_source *src UNUSED, uint32_t events UNUSED, void *arg)
-{
-	struct instance *i = arg;
-
-	loop_remove(i->init_src);
-	i->init_src = NULL;
-	loop_timer_add(i->all->loop, REBOOT_GRACE_MS, on_reboot_grace, instance_ref(i));
-}
-
 /* In the loop's thread: exchange the watches for those of the processes that were just taken over. */
 struct adopt {
 	struct instance *i;
@@ -154,7 +128,7 @@ static void adopt_in_loop(void *arg)
 	loop_remove(i->monitor_src);
 	loop_remove(i->init_src);
 	i->monitor_src = loop_add(i->all->loop, a->p.monitor_pidfd, EPOLLIN, on_monitor_gone, i);
-	i->init_src = loop_add(i->all->loop, a->p.init_pidfd, EPOLLIN, on_init_gone, i);
+	i->init_src = loop_add(i->all->loop, a->p.init_pidfd, EPOLLIN, instance_on_init_gone, i);
 	mutex_lock(&i->all->lock);
 	container_process_done(&i->proc);
 	i->proc = a->p;
@@ -165,6 +139,7 @@ void instance_adopt_process(struct instance *i, struct container_process *p)
 {
 	struct adopt *a = xnew(struct adopt);
 
+	instance_mark_log(i);
 	a->i = instance_ref(i);
 	a->p = *p;
 	mutex_lock(&i->all->lock);
@@ -200,6 +175,7 @@ struct start {
 	struct idmap map;
 	bool idmapped;
 	struct device_plan plan;
+	struct instance_nics nics;
 };
 
 static void start_done(struct start *s)
@@ -213,6 +189,7 @@ static void start_done(struct start *s)
 	storage_pool_done(&s->pool);
 	idmap_done(&s->map);
 	device_plan_done(&s->plan);
+	instance_nics_done(&s->nics);
 }
 
 /* 1 or 0; the probe starts a process, so its answer is kept. */
@@ -367,7 +344,7 @@ static int start_gather(struct start *s, struct strmap *changes, struct error *e
 		r = make_nodes(s, err);
 	if (r == 0)
 		r = write_policies(s, err);
-	return r;
+	return r < 0 ? r : nics_start(i, &s->x, &s->nics, err);
 }
 
 static int launch(struct start *s, struct container_process *p, struct error *err)
@@ -390,6 +367,8 @@ static int launch(struct start *s, struct container_process *p, struct error *er
 		.apparmor_profile = s->apparmor,
 		.host = &all->lxc_host,
 		.mounts_dir = s->devices,
+		.nics = s->nics.guests,
+		.n_nics = s->nics.n,
 	};
 	struct container_start_spec spec = {
 		.name = s->name, .conf = &conf, .conf_path = conf_path, .log_path = log_path};
@@ -415,10 +394,13 @@ static int start_busy(struct instance *i, struct error *err)
 	if (i->stopped_by_itself)
 		instance_after_stop(i);
 	r = start_gather(&s, &changes, err);
-	if (r == 0)
-		r = launch(&s, &p, err);
 	if (r < 0)
 		return r;
+	r = launch(&s, &p, err);
+	if (r < 0) {
+		nics_undo(i, &s.nics);
+		return r;
+	}
 	instance_adopt_process(i, &p);
 	strmap_set(&changes, "volatile.last_state.power", "RUNNING");
 	strmap_set(&changes, "volatile.apply_template", "");
@@ -450,13 +432,14 @@ void instance_after_stop(struct instance *i)
 	mutex_lock(&all->lock);
 	mine = i->stopped_by_itself && !i->gone;
 	i->stopped_by_itself = false;
-	ephemeral = i->row.ephemeral && !i->restarting;
+	ephemeral = i->row.ephemeral && !i->restarting && !i->rebooting;
 	mutex_unlock(&all->lock);
 	if (!mine)
 		return;
 	if (!cgroup_remove_left(&all->lxc_host.cgroup, name, GROUPS_TIMEOUT_MS))
 		log_warn("control groups of a stopped container stay", LOG_STR("instance", name));
 	all->event(all->event_arg, i->row.project, name, "instance-shutdown");
+	nics_stop(i, &changes);
 	if (ephemeral) {
 		r = instance_delete_busy(i, &err);
 		if (r == 0)

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "config/expand.h"
 #include "device/device.h"
-#include "instance/instance_internal.h"
+#include "instance/nics.h"
 
 /* The running container that a change goes to. */
 struct live {
@@ -192,6 +192,8 @@ static int apply_devices(struct live *l, const struct mapmap *before, const stru
 
 		if ((old && new &&strmap_equal(old, new)) || expand_is_root_disk(old ? old : new))
 			continue;
+		if (device_is_nic(old) && (!new || device_is_nic(new)))
+			continue; /* nics_apply_live() */
 		r = change_device(l, names.items[k], before, after, err);
 	}
 	return r;
@@ -210,7 +212,13 @@ int instance_apply_live(struct instance *i, const struct instance_expanded *befo
 	if (r == 0)
 		r = apply_limits(&l, &before->config, &after->config, err);
 	if (r == 0)
+		r = nics_apply_live(i, before, after, err);
+	if (r == 0) {
 		r = apply_devices(&l, &before->devices, &after->devices, err);
+		if (r < 0 && nics_apply_live(i, after, before, &undo) < 0)
+			log_error("network devices could not be put back", LOG_STR("instance", l.name), LOG_ERR(&undo));
+		error_clear(&undo);
+	}
 	if (r < 0 && l.pidfd >= 0 && apply_limits(&l, &after->config, &before->config, &undo) < 0)
 		log_error("limits could not be put back", LOG_STR("instance", l.name), LOG_ERR(&undo));
 	return r;

@@ -313,15 +313,64 @@ static void add_node(const struct lxcconf_input *in, const struct device_node *n
 	lxcconf_addf(c, "lxc.mount.entry", "%s %s none bind,create=file 0 0", source, target);
 }
 
+static void add_net(struct lxcconf *c, size_t number, const char *what, const char *value)
+{
+	auto_free char *key = xasprintf("lxc.net.%zu.%s", number, what);
+
+	if (*value)
+		lxcconf_add(c, key, value);
+}
+
+static void add_net_ip(struct lxcconf *c, size_t number, const struct nic_guest *g)
+{
+	char text[IP_TEXT_MAX];
+
+	for (size_t i = 0; i < g->n_addresses; i++)
+		add_net(c, number, g->addresses[i].addr.family == AF_INET ? "ipv4.address" : "ipv6.address",
+			ip_prefix_format(&g->addresses[i], text));
+	if (g->gateway4.family)
+		add_net(c, number, "ipv4.gateway", ip_format(&g->gateway4, text));
+	if (g->gateway6.family)
+		add_net(c, number, "ipv6.gateway", ip_format(&g->gateway6, text));
+}
+
+/*
+ * The daemon has made the interfaces; liblxc moves them in, and back when the container ends or reboots. What the
+ * container has made of address and MTU meanwhile is set right again by that.
+ */
+static void add_nic(struct lxcconf *c, size_t number, const struct nic_guest *g)
+{
+	static const struct mac_addr none;
+	auto_free char *mtu = g->mtu ? xasprintf("%u", g->mtu) : xstrdup("");
+	char mac[MAC_TEXT_MAX];
+
+	add_net(c, number, "type", "phys");
+	add_net(c, number, "link", g->link);
+	add_net(c, number, "name", g->name);
+	add_net(c, number, "flags", "up");
+	add_net(c, number, "mtu", mtu);
+	if (memcmp(&g->mac, &none, sizeof(none)) != 0)
+		add_net(c, number, "hwaddr", mac_format(&g->mac, mac));
+	add_net_ip(c, number, g);
+}
+
+static void add_nics(const struct lxcconf_input *in, struct lxcconf *c)
+{
+	for (size_t i = 0; i < in->n_nics; i++)
+		add_nic(c, i, &in->nics[i]);
+	if (in->n_nics)
+		return;
+	/* a network namespace of its own with nothing but lo in it */
+	add_net(c, 0, "type", "empty");
+	add_net(c, 0, "flags", "up");
+}
+
 static void add_rootfs(const struct lxcconf_input *in, struct lxcconf *c)
 {
 	for (size_t i = 0; in->plan && i < in->plan->n_mounts; i++)
 		add_mount(in, &in->plan->mounts[i], c);
 	for (size_t i = 0; in->plan && in->mounts_dir && i < in->plan->n_nodes; i++)
 		add_node(in, &in->plan->nodes[i], c);
-	/* until networks exist a container has a namespace of its own with nothing but lo in it */
-	lxcconf_add(c, "lxc.net.0.type", "empty");
-	lxcconf_add(c, "lxc.net.0.flags", "up");
 	lxcconf_addf(c, "lxc.rootfs.path", "dir:%s", in->rootfs_path);
 	/*
 	 * Nodes of the host's devices may lie in the tree from days when the container was privileged, or from whom it
@@ -424,6 +473,7 @@ int lxcconf_build(const struct lxcconf_input *in, struct lxcconf *ret, struct er
 	if (r < 0)
 		return r;
 	add_rootfs(in, &c);
+	add_nics(in, &c);
 	r = raw_lxc_walk(strmap_get_or(in->config, "raw.lxc", ""), raw_add_line, &c, err);
 	if (r < 0)
 		return r;

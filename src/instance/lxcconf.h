@@ -14,6 +14,7 @@
 #include "config/idmap.h"
 #include "device/plan.h"
 #include "instance/cgroup.h"
+#include "network/nic.h"
 
 struct lxcconf_item {
 	char *key;
@@ -64,7 +65,9 @@ struct lxcconf_input {
 	const char *seccomp_path;       /* policy file; NULL: none */
 	const char *apparmor_profile;   /* NULL: no AppArmor here */
 	const struct lxcconf_host *host;
-	const char *mounts_dir; /* $LXD_DIR/devices/<n>: nodes made by the daemon; NULL: none */
+	const char *mounts_dir;       /* $LXD_DIR/devices/<n>: nodes made by the daemon; NULL: none */
+	const struct nic_guest *nics; /* interfaces to move in; without any there is only lo */
+	size_t n_nics;
 };
 
 /*

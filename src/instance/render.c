@@ -6,7 +6,7 @@
 #include "base/crypto.h"
 #include "base/str.h"
 #include "instance/cgroup.h"
-#include "instance/instance_internal.h"
+#include "instance/nics.h"
 #include "instance/netstate.h"
 
 static const struct {
@@ -144,6 +144,8 @@ void instance_render_state(struct instance *i, struct jsonw *w)
 		error_ignore(&err, "it stopped this moment: zeros");
 	if (pidfd >= 0 && read_network(i->all->host, pidfd, pid, &network, &err) < 0)
 		error_ignore(&err, "it stopped this moment: no network");
+	if (network)
+		network = nics_add_host_names(i, network);
 	jsonw_object_begin(w);
 	jsonw_kv_str(w, "status", states[state].name);
 	jsonw_kv_int(w, "status_code", states[state].code);

@@ -4,7 +4,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "instance/instance_internal.h"
+#include "base/strbuf.h"
+#include "instance/nics.h"
 
 /* Copy of all that instance_update() may change, and what it needs beside. */
 static void row_copy(struct db_instance *to, const struct db_instance *from)
@@ -126,6 +127,14 @@ static void take_row(struct instance *i, struct db_instance *row)
 	mutex_unlock(&i->all->lock);
 }
 
+/* What the change has done on the host is noted in the row that it replaces. */
+static void keep_own_keys(struct instance *i, struct db_instance *row)
+{
+	mutex_lock(&i->all->lock);
+	nic_keys_keep_own(&row->volatile_, &i->row.volatile_);
+	mutex_unlock(&i->all->lock);
+}
+
 /* The new row with its expansion has passed the commit point: make it so, on disk and in a running container. */
 static int commit(struct instance *i, struct db_instance *row, const struct instance_expanded *before,
 		  const struct instance_expanded *after, struct error *err)
@@ -138,6 +147,7 @@ static int commit(struct instance *i, struct db_instance *row, const struct inst
 		return r;
 	instances_hold_references(i->all);
 	r = check_profiles_exist(i->all, row, err);
+	keep_own_keys(i, row);
 	if (r == 0)
 		r = write_row(i, row, err);
 	if (r == 0)
@@ -146,7 +156,19 @@ static int commit(struct instance *i, struct db_instance *row, const struct inst
 	if (r < 0 && running && instance_apply_live(i, after, before, &undo) < 0)
 		log_error("refused change stays in the running container", LOG_STR("instance", i->row.name),
 			  LOG_ERR(&undo));
+	if (r == 0 && !mapmap_equal(&before->devices, &after->devices))
+		nics_write_entries(i, &before->devices);
 	return r;
+}
+
+/* Volatile keys that new NICs need, in the row and in its expansion. */
+static void complete_nics(struct strmap *volatile_, const struct mapmap *old, struct instance_expanded *x)
+{
+	auto_strmap struct strmap changes = STRMAP_INIT;
+
+	nic_keys_complete(&x->devices, old, volatile_, &changes);
+	nic_keys_merge(volatile_, &changes);
+	nic_keys_merge(&x->config, &changes);
 }
 
 static int update_busy(struct instance *i, const struct instance_put *put, struct error *err)
@@ -166,6 +188,8 @@ static int update_busy(struct instance *i, const struct instance_put *put, struc
 		r = instance_expand(i->all, &i->row, NULL, &before, err);
 	if (r == 0)
 		r = instance_check(i->all, &row, &i->row, NULL, &after, err);
+	if (r == 0)
+		complete_nics(&row.volatile_, &before.devices, &after);
 	mutex_unlock(&i->all->lock);
 	return r < 0 ? r : commit(i, &row, &before, &after, err);
 }
@@ -180,41 +204,61 @@ int instance_update(struct instance *i, const struct instance_put *put, struct e
 	return r;
 }
 
+/* One user of the profile: its volatile keys, and when it runs its container. */
+static int apply_profile_to(struct instance *i, const struct db_profile *before, const struct db_profile *after,
+			    struct error *err)
+{
+	CLEANUP(instance_expanded_done) struct instance_expanded old = {0};
+	CLEANUP(instance_expanded_done) struct instance_expanded new = {0};
+	auto_strmap struct strmap changes = STRMAP_INIT;
+	int r;
+
+	mutex_lock(&i->all->lock);
+	r = instance_expand(i->all, &i->row, before, &old, err);
+	if (r == 0)
+		r = instance_expand(i->all, &i->row, after, &new, err);
+	nic_keys_complete(&new.devices, &old.devices, &i->row.volatile_, &changes);
+	mutex_unlock(&i->all->lock);
+	if (r < 0)
+		return r;
+	nic_keys_merge(&new.config, &changes);
+	if (instance_state(i) != CONTAINER_STOPPED)
+		r = instance_apply_live(i, &old, &new, err);
+	if (r == 0 && changes.len)
+		r = instance_save_volatile(i, &changes, /* used_now= */ false, err);
+	if (r == 0 && !mapmap_equal(&old.devices, &new.devices))
+		nics_write_entries(i, &old.devices);
+	return r;
+}
+
 int instances_apply_profile(struct instances *all, const struct db_profile *before, const struct db_profile *after,
 			    struct error *err)
 {
+	auto_strbuf struct strbuf failures = STRBUF_INIT;
 	struct instance **list;
 	size_t n = instances_snapshot(all, &list);
-	int first = 0;
 
 	for (size_t k = 0; k < n; k++) {
-		CLEANUP(instance_expanded_done) struct instance_expanded old = {0};
-		CLEANUP(instance_expanded_done) struct instance_expanded new = {0};
 		auto_error struct error e = ERROR_INIT;
 		struct instance *i = list[k];
 		bool uses;
-		int r = 0;
 
 		mutex_lock(&i->busy);
 		mutex_lock(&all->lock);
-		uses = !i->gone && i->state != CONTAINER_STOPPED && streq(i->row.project, after->project) &&
+		uses = !i->gone && streq(i->row.project, after->project) &&
 		       strv_contains(&i->row.profiles, after->name);
-		if (uses)
-			r = instance_expand(all, &i->row, before, &old, &e);
-		if (uses && r == 0)
-			r = instance_expand(all, &i->row, after, &new, &e);
 		mutex_unlock(&all->lock);
-		if (uses && r == 0)
-			r = instance_apply_live(i, &old, &new, &e);
+		if (uses && apply_profile_to(i, before, after, &e) < 0)
+			strbuf_appendf(&failures, "\n - Project: %s, Instance: %s: %s", i->row.project, i->row.name,
+				       error_msg(&e));
 		mutex_unlock(&i->busy);
-		if (r < 0 && first == 0) {
-			error_wrap(&e, "Apply profile to running instance \"%s\"", i->row.name);
-			first = error_move(err, &e);
-		}
 		instance_unref(i);
 	}
 	free(list);
-	return first;
+	if (!failures.len)
+		return 0;
+	return error_set(err, 500, "The following instances failed to update (profile change still saved):%s",
+			 strbuf_str(&failures));
 }
 
 static void add_url(const struct db_instance *row, struct strv *urls)

@@ -128,6 +128,8 @@ int nic_sweep(struct networks *all, const char *label, const char *device, const
  * when @g has no addresses. 400 when it has an interface of that name.
  */
 int nic_plug(struct networks *all, const struct nic_guest *g, int netns_fd, struct link_ns *inside, struct error *err);
+/* Is it in the container whose namespace @inside is a socket of? 1 or 0. */
+int nic_is_inside(const struct nic *n, struct link_ns *inside, struct error *err);
 /*
  * Before nic_stop() on a running container: bring back from its namespace what would not end with the host's side
  * (macvlan, physical). Fine when it is not there.

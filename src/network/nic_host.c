@@ -197,14 +197,14 @@ int nic_plug(struct networks *all, const struct nic_guest *g, int netns_fd, stru
 	return r < 0 ? r : add_gateway(inside, g->name, &g->gateway6, err);
 }
 
-/* The container may have renamed it; its address is the second way to know it. */
+/* The container may have renamed it; its address tells. A card that kept its own address is known by its name only. */
 static int find_inside(const struct nic *n, struct link_ns *inside, struct link_info *ret, struct error *err)
 {
 	auto_free struct link_info *list = NULL;
 	size_t len = 0;
 	int r = link_get(inside, n->name, ret, err);
 
-	if (r != 0 || !n->has_mac)
+	if (r < 0 || !n->has_mac || (r == 1 && memcmp(&ret->mac, &n->mac, sizeof(n->mac)) == 0))
 		return r;
 	r = link_list(inside, &list, &len, err);
 	for (size_t i = 0; i < len && r == 0; i++) {
@@ -214,6 +214,13 @@ static int find_inside(const struct nic *n, struct link_ns *inside, struct link_
 		r = 1;
 	}
 	return r;
+}
+
+int nic_is_inside(const struct nic *n, struct link_ns *inside, struct error *err)
+{
+	struct link_info info;
+
+	return find_inside(n, inside, &info, err);
 }
 
 int nic_unplug(struct networks *all UNUSED, const struct nic *n, struct link_ns *inside, struct error *err)
