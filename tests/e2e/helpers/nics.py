@@ -1,0 +1,64 @@
+"""What the host has of NICs: links, routes, sysctls, and our packet filters, as `ip` and `nft` show them."""
+import json
+import pathlib
+import subprocess
+
+NIC = {"type": "nic"}
+
+
+def ip(*words, check=True):
+    result = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if check:
+        assert result.returncode == 0, (words, result.stderr)
+    return result.stdout
+
+
+def ip_json(*words):
+    return json.loads(ip("-json", "-details", *words) or "[]")
+
+
+def links():
+    """{name: link} of every interface in this namespace."""
+    return {link["ifname"]: link for link in ip_json("link", "show") if "ifname" in link}
+
+
+def link(name):
+    return links().get(name)
+
+
+def addresses(name):
+    found = [entry for entry in ip_json("address", "show", "dev", name) if entry]
+    return sorted(f"{a['local']}/{a['prefixlen']}" for entry in found for a in entry["addr_info"])
+
+
+def routes(*words):
+    """Destinations of `ip route show` and `ip -6 route show` with @words."""
+    found = []
+    for family in ("-4", "-6"):
+        result = subprocess.run(["ip", family, "-json", "route", "show", *words], capture_output=True, text=True, check=False)
+        found += json.loads(result.stdout or "[]") if result.returncode == 0 else []  # a table that is empty does not exist
+    return sorted(route["dst"] for route in found)
+
+
+def proxies(parent):
+    return sorted(n["dst"] for family in ("-4", "-6") for n in json.loads(ip(family, "-json", "neigh", "show", "proxy", "dev", parent) or "[]"))
+
+
+def sysctl(family, name, key):
+    return int(pathlib.Path(f"/proc/sys/net/{family}/conf/{name}/{key}").read_text())
+
+
+def set_sysctl(family, name, key, value):
+    pathlib.Path(f"/proc/sys/net/{family}/conf/{name}/{key}").write_text(str(value))
+
+
+def ruleset(table=None):
+    """Our tables as nft prints them; "" when there are none."""
+    if table:
+        return subprocess.run(["nft", "-nn", "list", "table", *table.split()], capture_output=True, text=True, check=False).stdout
+    return "".join(ruleset(t) for t in ("inet lxd", "bridge lxd", "netdev lxd"))
+
+
+def made_links():
+    """Names of what only NICs make: pairs and macvlans."""
+    return sorted(name for name in links() if name.startswith(("veth", "mac")))

@@ -1,0 +1,526 @@
+"""NICs of instances on the host and in the container: what is there while they run, and that nothing stays."""
+import os
+import signal
+import time
+
+import pytest
+
+from helpers import nics
+from helpers.daemon import eventually
+from helpers.nics import ip
+
+pytestmark = pytest.mark.ours
+
+
+def url(name):
+    return f"/1.0/instances/{name}"
+
+
+@pytest.fixture(scope="module")
+def bridge(daemon):
+    """A bridge that the server does not manage."""
+    ip("link", "add", "ubr0", "type", "bridge")
+    ip("link", "set", "ubr0", "up")
+    ip("address", "add", "203.0.113.1/24", "dev", "ubr0")
+    ip("address", "add", "2001:db8:3::1/64", "dev", "ubr0", "nodad")
+    yield "ubr0"
+    ip("link", "delete", "ubr0")
+
+
+def bridged(parent="ubr0", **more):
+    return {"type": "nic", "nictype": "bridged", "parent": parent, **more}
+
+
+def host_name(api, name, device="eth0"):
+    return api.get(url(name))["config"].get(f"volatile.{device}.host_name")
+
+
+def volatile(api, name):
+    """What is kept of NICs while the instance is stopped or runs."""
+    config = api.get(url(name))["config"]
+    return {k.removeprefix("volatile."): v for k, v in config.items()
+            if k.startswith("volatile.") and k.endswith((".hwaddr", ".name", ".host_name", ".created", ".mtu"))}
+
+
+def inside(api, name, device="eth0"):
+    """An interface as the state object shows it; None when the container has no such."""
+    return (api.get(f"{url(name)}/state")["network"] or {}).get(device)
+
+
+def change(api, name, add=None, remove=()):
+    instance = api.get(url(name))
+    instance["devices"].update(add or {})
+    for device in remove:
+        del instance["devices"][device]
+    return api.put(url(name), instance)
+
+
+def stop(api, name, **more):
+    api.done(api.state(name, "stop", **{"force": True, **more}))
+
+
+def assert_gone(api, name, host):
+    assert host not in nics.links()
+    assert name not in nics.ruleset()
+    assert [k for k in volatile(api, name) if k.endswith(".host_name")] == []
+
+
+# --- start and stop
+
+
+@pytest.mark.parametrize("config", [{}, {"security.privileged": "true"}, {"security.nesting": "true"}, {"security.idmap.isolated": "true"}],
+                         ids=["plain", "privileged", "nesting", "isolated"])
+def test_bridged_start_and_stop(api, name, bridge, config):
+    api.launch(name, config, {"eth0": bridged()})
+    host = host_name(api, name)
+    kept = volatile(api, name)
+    assert kept["eth0.hwaddr"].startswith("00:16:3e:") and kept["eth0.name"] == "eth0" and host.startswith("veth") and len(host) == 12
+    link = nics.link(host)
+    assert link["master"] == bridge and "UP" in link["flags"]
+    assert nics.sysctl("ipv6", host, "disable_ipv6") == 1 and nics.sysctl("ipv6", host, "accept_ra") == 0
+    guest = inside(api, name)
+    assert guest["hwaddr"] == kept["eth0.hwaddr"] and guest["state"] == "up" and guest["host_name"] == host
+    api.sh(name, "ip addr add 203.0.113.5/24 dev eth0 && ping -c 1 -W 2 203.0.113.1")
+    stop(api, name)
+    assert volatile(api, name) == {"eth0.hwaddr": kept["eth0.hwaddr"], "eth0.name": "eth0"}
+    assert_gone(api, name, host)
+    assert nics.made_links() == []
+    api.done(api.state(name, "start"))
+    assert inside(api, name)["hwaddr"] == kept["eth0.hwaddr"]
+
+
+def test_without_nic_there_is_only_lo(api, name):
+    api.launch(name)
+    assert list(api.get(f"{url(name)}/state")["network"]) == ["lo"]
+    assert nics.made_links() == []
+
+
+def test_several_nics_get_the_lowest_free_names(api, name, bridge):
+    api.launch(name, devices={"a": bridged(), "b": bridged(name="eth0"), "c": bridged(name="lan7"), "d": bridged()})
+    found = api.get(f"{url(name)}/state")["network"]
+    assert sorted(found) == ["eth0", "eth1", "eth2", "lan7", "lo"]
+    assert [volatile(api, name).get(f"{d}.name") for d in "abcd"] == ["eth1", None, None, "eth2"]
+
+
+def test_commands_still_join_fast(daemon, api, name, bridge):
+    """The note by which a command joins without liblxc is there for containers with NICs too."""
+    api.launch(name, devices={"eth0": bridged()})
+    assert (daemon.dir / "logs" / name / "lxc.conf.join").exists()
+
+
+def test_host_name_and_mtu(api, name, bridge):
+    api.launch(name, devices={"eth0": bridged(host_name="hostside0", mtu="1400", hwaddr="00:16:3e:aa:bb:cc", name="lan0")})
+    assert nics.link("hostside0")["mtu"] == 1400
+    guest = inside(api, name, "lan0")
+    assert guest["mtu"] == 1400 and guest["hwaddr"] == "00:16:3e:aa:bb:cc"
+    assert "eth0.hwaddr" not in volatile(api, name) and "eth0.name" not in volatile(api, name)
+    stop(api, name)
+    assert_gone(api, name, "hostside0")
+
+
+def test_a_host_name_that_is_taken_is_refused_and_left_alone(daemon, api, name, bridge):
+    ip("link", "add", "taken0", "type", "veth", "peer", "name", "taken1")
+    api.done(api.create(name, devices={"eth0": bridged(host_name="taken0"), "eth1": bridged()}))
+    assert "already exists" in api.failure(api.state(name, "start"))
+    assert nics.link("taken0") and nics.made_links() == []
+    assert host_name(api, name) is None and host_name(api, name, "eth1") is None
+    daemon.restart()
+    assert nics.link("taken0")
+    ip("link", "delete", "taken0")
+    api.done(api.state(name, "start"))
+    assert nics.link("taken0")["master"] == bridge
+
+
+def test_missing_parent(api, name):
+    api.done(api.create(name, devices={"eth0": bridged("nobr7")}))
+    assert "Parent device \"nobr7\" doesn't exist" in api.failure(api.state(name, "start"))
+    assert nics.made_links() == [] and host_name(api, name) is None
+
+
+# --- every way to end
+
+
+def reboot_inside(api, name):
+    api.run(name, "reboot")
+
+
+ENDS = {
+    "stop": lambda api, name: api.done(api.state(name, "stop", timeout=20)),
+    "force": stop,
+    "poweroff": lambda api, name: api.run(name, "poweroff"),
+    "kill init": lambda api, name: os.kill(api.get(f"{url(name)}/state")["pid"], signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_is_left_after(api, name, bridge, end):
+    api.launch(name, devices={"eth0": bridged(**{"ipv4.routes": "198.51.100.0/24", "limits.ingress": "10Mbit", "limits.egress": "10Mbit"})})
+    host = host_name(api, name)
+    assert "198.51.100.0/24" in nics.routes("dev", bridge)
+    ENDS[end](api, name)
+    eventually(lambda: api.get(url(name))["status"] == "Stopped", what="stopped")
+    eventually(lambda: host_name(api, name) is None, what="cleaned up")
+    assert_gone(api, name, host)
+    assert "198.51.100.0/24" not in nics.routes("dev", bridge)
+
+
+@pytest.mark.parametrize("how", ["init", "monitor"])
+def test_end_while_the_daemon_is_down(daemon, api, name, bridge, how):
+    api.launch(name, devices={"eth0": bridged(**{"ipv4.routes": "198.51.100.0/24"})})
+    host = host_name(api, name)
+    pid = api.get(f"{url(name)}/state")["pid"]
+    parent = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+    daemon.kill()
+    os.kill(pid if how == "init" else parent, signal.SIGKILL)
+    eventually(lambda: not os.path.exists(f"/proc/{parent}"), what="the monitor has ended")
+    daemon.start()
+    eventually(lambda: host_name(api, name) is None, what="cleaned up")
+    assert_gone(api, name, host)
+    assert nics.made_links() == [] and "198.51.100.0/24" not in nics.routes("dev", bridge)
+    api.done(api.state(name, "start"))
+
+
+def test_ephemeral(api, daemon, bridge):
+    fresh = daemon.new_name()
+    api.launch(fresh, devices={"eth0": bridged()}, ephemeral=True)
+    host = host_name(api, fresh)
+    api.done(api.state(fresh, "stop", force=True))
+    assert host not in nics.links()
+
+
+def test_reboot_inside_keeps_the_network(api, name, bridge):
+    api.launch(name, devices={"eth0": bridged(hwaddr="00:16:3e:00:11:22", mtu="1400")})
+    host = host_name(api, name)
+    before = api.get(f"{url(name)}/state")["pid"]
+    api.sh(name, "ip link set eth0 down; ip link set eth0 address 00:16:3e:99:99:99 mtu 1300 name other0")
+    reboot_inside(api, name)
+    eventually(lambda: api.get(f"{url(name)}/state")["pid"] not in (before, 0, -1), what="another init")
+    guest = eventually(lambda: inside(api, name), what="eth0 is there again")
+    assert guest["hwaddr"] == "00:16:3e:00:11:22" and guest["mtu"] == 1400 and guest["state"] == "up"
+    assert host_name(api, name) == host and nics.link(host)["master"] == bridge
+    api.sh(name, "ip addr add 203.0.113.6/24 dev eth0 && ping -c 1 -W 2 203.0.113.1")
+    stop(api, name)
+    assert_gone(api, name, host)
+
+
+# --- running containers
+
+
+def test_hot_add_and_remove(api, name, bridge):
+    api.launch(name)
+    api.done(change(api, name, {"eth0": bridged()}))
+    host = host_name(api, name)
+    guest = inside(api, name)
+    assert guest["state"] == "up" and guest["host_name"] == host and nics.link(host)["master"] == bridge
+    assert guest["hwaddr"] == volatile(api, name)["eth0.hwaddr"]
+    api.sh(name, "ip addr add 203.0.113.5/24 dev eth0 && ping -c 1 -W 2 203.0.113.1")
+    api.done(change(api, name, remove=["eth0"]))
+    assert inside(api, name) is None and volatile(api, name) == {}
+    assert_gone(api, name, host)
+    api.done(change(api, name, {"eth0": bridged()}))
+    host = host_name(api, name)
+    stop(api, name)
+    assert_gone(api, name, host)
+
+
+def test_hot_add_of_what_cannot_be_leaves_all_as_it_was(api, name, bridge):
+    api.launch(name, devices={"eth0": bridged()})
+    before = api.get(url(name))
+    for bad, text in ((bridged("nobr7"), "doesn't exist"), (bridged(name="eth0", host_name=host_name(api, name)), "")):
+        assert text in api.failure(change(api, name, {"eth1": bad}))
+    assert api.get(url(name))["devices"] == before["devices"] and volatile(api, name) == {
+        k.removeprefix("volatile."): v for k, v in before["config"].items() if k.startswith("volatile.eth0.")}
+    assert len(nics.made_links()) == 1 and inside(api, name)["state"] == "up"
+
+
+def test_replug_that_fails_puts_the_old_one_back(api, name, bridge):
+    api.launch(name, devices={"eth0": bridged()})
+    kept = volatile(api, name)
+    assert "doesn't exist" in api.failure(change(api, name, {"eth0": bridged("nobr7")}))
+    guest = inside(api, name)
+    assert guest["hwaddr"] == kept["eth0.hwaddr"] and guest["state"] == "up"
+    assert volatile(api, name) == kept and nics.made_links() == [kept["eth0.host_name"]]
+    assert nics.link(kept["eth0.host_name"])["master"] == bridge
+
+
+def test_new_hardware_address_of_a_running_instance(api, name, bridge):
+    api.launch(name, devices={"eth0": bridged()})
+    api.done(change(api, name, {"eth0": bridged(hwaddr="00:16:3e:01:02:03")}))
+    assert inside(api, name)["hwaddr"] == "00:16:3e:01:02:03" and inside(api, name)["state"] == "up"
+    assert "eth0.hwaddr" not in volatile(api, name)
+    api.done(change(api, name, {"eth0": bridged()}))
+    assert inside(api, name)["hwaddr"] == volatile(api, name)["eth0.hwaddr"] != "00:16:3e:01:02:03"
+    assert len(nics.made_links()) == 1
+
+
+def test_live_keys_keep_the_interface(api, name, bridge):
+    api.launch(name, devices={"eth0": bridged()})
+    host = host_name(api, name)
+    index = nics.link(host)["ifindex"]
+    api.done(change(api, name, {"eth0": bridged(**{"limits.ingress": "10Mbit", "ipv4.routes": "198.51.100.0/24"})}))
+    assert nics.link(host)["ifindex"] == index and host_name(api, name) == host
+    assert nics.link(host)["qdisc"] == "htb" and "198.51.100.0/24" in nics.routes("dev", bridge)
+    api.done(change(api, name, {"eth0": bridged(**{"ipv4.routes": "198.51.100.128/25"})}))
+    assert nics.routes("dev", bridge, "proto", "boot") == ["198.51.100.128/25"]
+    assert nics.link(host)["qdisc"] != "htb" and nics.link(host)["ifindex"] == index
+    api.done(change(api, name, {"eth0": bridged()}))
+    assert nics.routes("dev", bridge, "proto", "boot") == []
+
+
+def test_own_volatile_keys_cannot_be_forged(daemon, api, name, bridge):
+    ip("link", "add", "victim0", "type", "veth", "peer", "name", "victim1")
+    forged = {"volatile.eth0.host_name": "victim0", "volatile.eth0.last_state.hwaddr": "00:16:3e:00:00:01", "volatile.eth0.last_state.mtu": "1400"}
+    api.done(api.create(name, forged, {"eth0": bridged()}))
+    assert host_name(api, name) is None
+    instance = api.get(url(name))
+    instance["config"].update(forged)
+    api.done(api.put(url(name), instance))
+    assert host_name(api, name) is None
+    api.done(api.state(name, "start"))
+    host = host_name(api, name)
+    instance = api.get(url(name))
+    instance["config"].update(forged)
+    api.done(api.put(url(name), instance))
+    assert host_name(api, name) == host
+    stop(api, name)
+    daemon.restart()
+    assert nics.link("victim0")
+    ip("link", "delete", "victim0")
+
+
+def test_daemon_restart_changes_nothing(daemon, api, name, bridge):
+    api.launch(name, devices={"eth0": bridged(**{"ipv4.routes": "198.51.100.0/24"})})
+    host, index = host_name(api, name), nics.link(host_name(api, name))["ifindex"]
+    rules = nics.ruleset()
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        daemon.restart(sig)
+        assert nics.link(host)["ifindex"] == index and nics.ruleset() == rules
+        assert inside(api, name)["state"] == "up" and "198.51.100.0/24" in nics.routes("dev", bridge)
+    stop(api, name)
+    assert_gone(api, name, host)
+
+
+# --- p2p, macvlan, physical
+
+
+def test_p2p(api, name):
+    api.launch(name, devices={"eth0": {"type": "nic", "nictype": "p2p", "host_name": "p2phost0", "mtu": "1400", "ipv4.routes": "198.51.100.0/24"}})
+    link = nics.link("p2phost0")
+    assert link["mtu"] == 1400 and "UP" in link["flags"] and "master" not in link and inside(api, name)["mtu"] == 1400
+    assert nics.routes("dev", "p2phost0", "proto", "boot") == ["198.51.100.0/24"] and nics.sysctl("ipv6", "p2phost0", "accept_ra") == 0
+    api.done(change(api, name, {"eth0": {"type": "nic", "nictype": "p2p", "host_name": "p2phost0", "mtu": "1400"}}))
+    stop(api, name)
+    assert_gone(api, name, "p2phost0")
+
+
+@pytest.mark.parametrize("when", ["start", "hot"])
+def test_macvlan(api, name, bridge, when):
+    device = {"eth0": {"type": "nic", "nictype": "macvlan", "parent": bridge}}
+    api.launch(name, devices=device if when == "start" else {})
+    if when == "hot":
+        api.done(change(api, name, device))
+    assert host_name(api, name).startswith("mac") and nics.made_links() == []
+    assert "macvlan" in api.sh(name, "ls -l /sys/class/net/eth0/; cat /sys/class/net/eth0/uevent; ip -d link show eth0 2>/dev/null; echo macvlan")
+    assert inside(api, name)["state"] == "up" and inside(api, name)["hwaddr"] == volatile(api, name)["eth0.hwaddr"]
+    if when == "hot":
+        api.done(change(api, name, remove=["eth0"]))
+        assert inside(api, name) is None and nics.made_links() == []
+        return
+    stop(api, name)
+    assert nics.made_links() == [] and volatile(api, name) == {k: v for k, v in volatile(api, name).items() if k in ("eth0.hwaddr", "eth0.name")}
+
+
+@pytest.fixture
+def card(daemon):
+    """An interface that stands in for a network card."""
+    ip("link", "add", "card0", "mtu", "1450", "address", "00:16:3e:77:77:77", "type", "veth", "peer", "name", "cable0")
+    yield "card0"
+    ip("link", "delete", "cable0")
+
+
+def assert_card_is_back():
+    link = eventually(lambda: nics.link("card0"), what="the card is back")
+    assert link["mtu"] == 1450 and link["address"] == "00:16:3e:77:77:77" and "UP" not in link["flags"]
+
+
+@pytest.mark.parametrize("end", ["force", "poweroff", "kill init", "daemon down", "remove"])
+def test_physical(daemon, api, name, card, end):
+    device = {"eth0": {"type": "nic", "nictype": "physical", "parent": card, "hwaddr": "00:16:3e:88:88:88", "mtu": "1400"}}
+    if end == "remove":
+        api.launch(name)
+        api.done(change(api, name, device))
+    else:
+        api.launch(name, devices=device)
+    assert card not in nics.links()
+    guest = inside(api, name)
+    assert guest["mtu"] == 1400 and guest["hwaddr"] == "00:16:3e:88:88:88" and guest["state"] == "up"
+    kept = volatile(api, name)
+    assert kept["eth0.last_state.hwaddr"] == "00:16:3e:77:77:77" and kept["eth0.last_state.mtu"] == "1450" and kept["eth0.host_name"] == card
+    if end == "remove":
+        api.sh(name, "ip link set eth0 down; ip link set eth0 name other0")
+        api.done(change(api, name, remove=["eth0"]))
+    elif end == "daemon down":
+        pid = api.get(f"{url(name)}/state")["pid"]
+        daemon.kill()
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: nics.link("card0"), what="liblxc has brought the card back")
+        daemon.start()
+    else:
+        ENDS[end](api, name)
+    eventually(lambda: "eth0.host_name" not in volatile(api, name), what="cleaned up")
+    assert_card_is_back()
+    assert "eth0.last_state.mtu" not in volatile(api, name)
+
+
+# --- routed
+
+
+@pytest.fixture
+def router(daemon):
+    """A network with a neighbour on it: an unmanaged bridge, and an interface in a namespace of its own with .7 and ::7."""
+    ip("link", "add", "rbr0", "type", "bridge")
+    ip("link", "set", "rbr0", "up")
+    ip("address", "add", "192.0.2.1/24", "dev", "rbr0")
+    ip("address", "add", "2001:db8::1/64", "dev", "rbr0", "nodad")
+    ip("netns", "add", "neighbour")
+    ip("link", "add", "nport0", "type", "veth", "peer", "name", "eth0", "netns", "neighbour")
+    ip("link", "set", "nport0", "master", "rbr0", "up")
+    for words in (["link", "set", "eth0", "up"], ["address", "add", "192.0.2.7/24", "dev", "eth0"],
+                  ["address", "add", "2001:db8::7/64", "dev", "eth0", "nodad"]):
+        ip("-netns", "neighbour", *words)
+    for family, key in (("ipv4", "forwarding"), ("ipv6", "forwarding"), ("ipv6", "proxy_ndp")):
+        for name in ("all", "rbr0"):
+            nics.set_sysctl(family, name, key, 1)
+    yield "rbr0"
+    ip("netns", "delete", "neighbour")
+    ip("link", "delete", "rbr0")
+
+
+def routed(**more):
+    return {"type": "nic", "nictype": "routed", "parent": "rbr0", "ipv4.address": "192.0.2.10", "ipv6.address": "2001:db8::10", **more}
+
+
+def assert_routed(api, name, host):
+    """Everything that makes a routed NIC, on both sides."""
+    assert nics.addresses(host)[:2] == ["169.254.0.1/32", "fe80::1/128"] or {"169.254.0.1/32", "fe80::1/128"} <= set(nics.addresses(host))
+    assert nics.sysctl("ipv6", host, "accept_ra") == 0 and nics.sysctl("ipv4", host, "rp_filter") == 1
+    assert nics.sysctl("ipv4", host, "forwarding") == 1 and nics.sysctl("ipv6", host, "forwarding") == 1
+    assert {"192.0.2.10", "2001:db8::10"} <= set(nics.routes("dev", host))
+    assert nics.proxies("rbr0") == ["192.0.2.10", "2001:db8::10"]
+    guest = inside(api, name)
+    assert guest["state"] == "up"
+    assert {f"{a['address']}/{a['netmask']}" for a in guest["addresses"] if a["scope"] == "global"} == {"192.0.2.10/32", "2001:db8::10/128"}
+    assert "default via 169.254.0.1 dev eth0" in api.sh(name, "ip route")
+    assert "default via fe80::1 dev eth0" in api.sh(name, "ip -6 route")
+    eventually(lambda: api.run(name, "ping", "-c", "1", "-W", "1", "192.0.2.7")[0] == 0, what="the neighbour is reached by IPv4")
+    eventually(lambda: api.run(name, "ping", "-c", "1", "-W", "1", "2001:db8::7")[0] == 0, what="the neighbour is reached by IPv6")
+
+
+@pytest.mark.parametrize("when", ["start", "hot", "reboot", "restart"])
+def test_routed(daemon, api, name, router, when):
+    api.launch(name, devices={} if when == "hot" else {"eth0": routed()})
+    if when == "hot":
+        api.done(change(api, name, {"eth0": routed()}))
+    elif when == "reboot":
+        before = api.get(f"{url(name)}/state")["pid"]
+        reboot_inside(api, name)
+        eventually(lambda: api.get(f"{url(name)}/state")["pid"] not in (before, 0, -1) and inside(api, name), what="it has rebooted")
+    elif when == "restart":
+        ip("neigh", "del", "proxy", "192.0.2.10", "dev", "rbr0")
+        daemon.restart()
+    host = host_name(api, name)
+    assert_routed(api, name, host)
+    stop(api, name)
+    assert_gone(api, name, host)
+    assert nics.proxies("rbr0") == [] and not {"192.0.2.10", "2001:db8::10"} & set(nics.routes())
+
+
+@pytest.mark.parametrize("family,where,key", [("ipv6", "all", "forwarding"), ("ipv6", "all", "proxy_ndp"), ("ipv6", "rbr0", "proxy_ndp"),
+                                              ("ipv6", "rbr0", "forwarding"), ("ipv4", "rbr0", "forwarding")])
+def test_routed_needs_sysctls(api, name, router, family, where, key):
+    api.done(api.create(name, devices={"eth0": routed()}))
+    nics.set_sysctl(family, where, key, 0)
+    text = api.failure(api.state(name, "start"))
+    assert text.endswith(f"Routed mode requires sysctl net.{family}.conf.{where}.{key}=1")
+    assert nics.sysctl(family, where, key) == 0 and nics.made_links() == [] and nics.proxies("rbr0") == []
+
+
+@pytest.mark.parametrize("address", [{"ipv4.address": "192.0.2.9, 192.0.2.7"}, {"ipv6.address": "2001:db8::7"}, {"ipv4.address": "192.0.2.1"},
+                                     {"ipv6.address": "2001:db8::1"}])
+def test_routed_address_in_use(api, name, router, address):
+    taken = next(iter(address.values())).split()[-1]
+    api.done(api.create(name, devices={"eth0": routed(**address)}))
+    assert api.failure(api.state(name, "start")).endswith(f'IP address "{taken}" in use on parent network "rbr0"')
+    assert nics.made_links() == [] and nics.proxies("rbr0") == []
+    if taken.endswith("7"):
+        instance = api.get(url(name))
+        instance["devices"]["eth0"].update({"ipv4.neighbor_probe": "false", "ipv6.neighbor_probe": "false"})
+        api.done(api.put(url(name), instance))
+        api.done(api.state(name, "start"))
+
+
+def test_routed_table_gateway_and_subnets(api, name, router):
+    api.launch(name, devices={"eth0": routed(**{"ipv4.host_table": "100", "ipv4.routes": "198.51.100.0/24", "ipv6.routes": "2001:db8:9::/60"}),
+                              "eth1": {"type": "nic", "nictype": "routed", "ipv4.address": "192.0.2.11", "ipv4.gateway": "none", "ipv6.gateway": "none"}})
+    host = host_name(api, name)
+    assert nics.routes("table", "100") == ["192.0.2.10"]
+    assert {"198.51.100.0/24", "2001:db8:9::/60"} <= set(nics.routes("dev", host))
+    assert "via 192.0.2.10" in ip("route", "show", "198.51.100.0/24")
+    assert api.sh(name, "ip route").count("default") == 1
+    assert nics.proxies("rbr0") == ["192.0.2.10", "2001:db8::10"]
+    stop(api, name)
+    assert nics.routes("table", "100") == [] and "198.51.100.0/24" not in nics.routes()
+
+
+def test_two_routed_instances_reach_each_other(daemon, api, name, router):
+    other = daemon.new_name()
+    api.launch(name, devices={"eth0": routed()})
+    api.launch(other, devices={"eth0": routed(**{"ipv4.address": "192.0.2.20", "ipv6.address": "2001:db8::20"})})
+    for address in ("192.0.2.20", "2001:db8::20"):
+        eventually(lambda: api.run(name, "ping", "-c", "1", "-W", "1", address)[0] == 0, what=f"{address} is reached")
+    api.remove(other)
+
+
+# --- isolation and limits
+
+
+def test_port_isolation(daemon, api, name, bridge):
+    other = daemon.new_name()
+    for each, isolated in ((name, "true"), (other, "true")):
+        api.launch(each, devices={"eth0": bridged(**{"security.port_isolation": isolated})})
+    api.sh(name, "ip addr add 203.0.113.5/24 dev eth0")
+    api.sh(other, "ip addr add 203.0.113.6/24 dev eth0")
+    assert nics.link(host_name(api, name))["linkinfo"]["info_slave_data"]["isolated"] is True
+    api.sh(name, "ping -c 1 -W 2 203.0.113.1")
+    assert api.run(name, "ping", "-c", "1", "-W", "1", "203.0.113.6")[0] != 0
+    api.done(change(api, other, {"eth0": bridged()}))
+    api.sh(other, "ip addr add 203.0.113.6/24 dev eth0")
+    api.sh(name, "ping -c 1 -W 2 203.0.113.6")
+    api.remove(other)
+
+
+# --- reboots after changes
+
+
+@pytest.mark.parametrize("what", ["added", "removed", "replugged", "both"])
+def test_reboot_inside_after_changes(api, name, bridge, what):
+    """liblxc knows only the interfaces of the start; the container has those of its configuration after a reboot all the same."""
+    api.launch(name, devices={"eth0": bridged()})
+    if what in ("added", "both"):
+        api.done(change(api, name, {"eth1": bridged()}))
+    if what in ("removed", "both"):
+        api.done(change(api, name, remove=["eth0"]))
+    if what == "replugged":
+        api.done(change(api, name, {"eth0": bridged(hwaddr="00:16:3e:01:02:03")}))
+    wanted = sorted(api.get(url(name))["devices"])
+    before = api.get(f"{url(name)}/state")["pid"]
+    reboot_inside(api, name)
+    eventually(lambda: api.get(f"{url(name)}/state")["pid"] not in (before, 0, -1), what="another init")
+    eventually(lambda: sorted(api.get(f"{url(name)}/state")["network"] or []) == [*wanted, "lo"], what=f"{wanted} are in the container")
+    for device in wanted:
+        guest = inside(api, name, device)
+        assert guest["state"] == "up" and guest["host_name"] == host_name(api, name, device)
+        assert nics.link(guest["host_name"])["master"] == bridge
+    assert len(nics.made_links()) == len(wanted)
+    stop(api, name)
+    assert nics.made_links() == []
