@@ -40,6 +40,7 @@ struct xt_body {
 };
 
 void xt_body_done(struct xt_body *b);
+/* @dst becomes like @src. */
 void xt_body_copy(struct xt_body *dst, const struct xt_body *src);
 
 enum xt_program xt_program_of(enum xt_table t);
