@@ -354,7 +354,8 @@ static int post_exec(struct api_call *c, struct error *err)
 	}
 	find_owner(j);
 	if (j->body.websockets) {
-		j->session = exec_session_new(c->api->loop, j->body.interactive);
+		j->session = exec_session_new(c->api->loop,
+					      j->body.interactive ? EXEC_SESSION_TERMINAL : EXEC_SESSION_STREAMS);
 		spec.class = OPERATION_WEBSOCKET;
 		spec.connect = exec_connect;
 	}

@@ -28,6 +28,7 @@ static const char *const extensions[] = {
 	"certificate_self_renewal",
 	"certificate_token",
 	"certificate_update",
+	"console",
 	"container_cpu_time",
 	"container_disk_shift",
 	"container_exec_recording",

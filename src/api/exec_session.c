@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "api/console_input.h"
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/fd.h"
@@ -32,18 +33,21 @@ struct slot {
 struct exec_session {
 	_Atomic int refs;
 	struct loop *loop;
-	bool interactive;
+	enum exec_session_kind kind;
 	struct mutex lock;
 	struct cond changed;
 	struct slot slots[SLOTS] GUARDED_BY(lock);
-	bool over GUARDED_BY(lock);                /* nothing may connect any more */
-	struct container_exec *x GUARDED_BY(lock); /* while the command runs */
+	bool over GUARDED_BY(lock);                         /* nothing may connect any more */
+	struct container_exec *x GUARDED_BY(lock);          /* while the command runs */
+	struct container_console *console GUARDED_BY(lock); /* while attached to it */
 
 	/* the loop's thread only */
 	bool running;
 	bool control_seen;
 	int fds[3];
-	int pty; /* a copy of the terminal for its size, or -EBADF */
+	int pty;     /* for the terminal's size, or -EBADF */
+	int monitor; /* the monitor's side of a console, or -EBADF */
+	struct console_input *input;
 	struct ws *ws[SLOTS];
 };
 
@@ -53,21 +57,22 @@ struct socket_ref {
 	int slot;
 };
 
-struct exec_session *exec_session_new(struct loop *l, bool interactive) UNSHARED
+struct exec_session *exec_session_new(struct loop *l, enum exec_session_kind kind) UNSHARED
 {
 	struct exec_session *s = xnew(struct exec_session);
 
 	s->refs = 1;
 	s->loop = l;
-	s->interactive = interactive;
+	s->kind = kind;
 	mutex_init(&s->lock);
 	cond_init(&s->changed);
 	for (int k = 0; k < SLOTS; k++)
-		if (!interactive || k == SLOT_0 || k == SLOT_CONTROL)
+		if (kind == EXEC_SESSION_STREAMS || k == SLOT_0 || k == SLOT_CONTROL)
 			s->slots[k].secret = random_hex(32);
 	for (int k = 0; k < 3; k++)
 		s->fds[k] = -EBADF;
 	s->pty = -EBADF;
+	s->monitor = -EBADF;
 	return s;
 }
 
@@ -90,6 +95,7 @@ void exec_session_unref(struct exec_session *s) UNSHARED
 	for (int k = 0; k < 3; k++)
 		fd_close(s->fds[k]);
 	fd_close(s->pty);
+	fd_close(s->monitor);
 	cond_done(&s->changed);
 	mutex_done(&s->lock);
 	free(s);
@@ -115,7 +121,17 @@ static void kill_command(struct exec_session *s)
 	mutex_lock(&s->lock);
 	if (s->x && container_exec_signal(s->x, SIGKILL, &err) < 0)
 		error_ignore(&err, "it has ended already");
+	if (s->console)
+		container_console_detach(s->console);
 	mutex_unlock(&s->lock);
+}
+
+/* Does nobody watch the command any more? Control did if there was one, else who reads its output. */
+static bool ends_with(const struct exec_session *s, int slot)
+{
+	if (slot == SLOT_CONTROL || s->kind == EXEC_SESSION_CONSOLE)
+		return true;
+	return !s->control_seen && slot == (s->kind == EXEC_SESSION_STREAMS ? SLOT_1 : SLOT_0);
 }
 
 static void on_closed(struct ws *ws UNUSED, void *arg)
@@ -124,9 +140,7 @@ static void on_closed(struct ws *ws UNUSED, void *arg)
 	struct exec_session *s = ref->session;
 
 	s->ws[ref->slot] = NULL;
-	/* whoever watches the command is gone: control if there was one, else who reads its output */
-	if (s->running &&
-	    (ref->slot == SLOT_CONTROL || (!s->control_seen && ref->slot == (s->interactive ? SLOT_0 : SLOT_1))))
+	if (s->running && ends_with(s, ref->slot))
 		kill_command(s);
 	exec_session_unref(s);
 	free(ref);
@@ -168,9 +182,9 @@ static void on_control(struct ws *ws UNUSED, bool text UNUSED, const void *data,
 	if (!len || json_parse(data, len, &j, &err) < 0)
 		return;
 	command = json_get_str(j, "command");
-	if (command && streq(command, "window-resize") && s->interactive)
+	if (command && streq(command, "window-resize") && s->kind != EXEC_SESSION_STREAMS)
 		control_resize(s, json_get(j, "args"));
-	else if (command && streq(command, "signal"))
+	else if (command && streq(command, "signal") && s->kind != EXEC_SESSION_CONSOLE)
 		control_signal(s, json_int(json_get(j, "signal")));
 }
 
@@ -198,15 +212,34 @@ static void attach(struct exec_session *s, int k)
 	free(slot.extra);
 }
 
+static void tie_terminal(struct exec_session *s)
+{
+	if (!s->ws[SLOT_0] || s->fds[0] < 0)
+		return;
+	ws_set_sink(s->ws[SLOT_0], fcntl(s->fds[0], F_DUPFD_CLOEXEC, 3));
+	ws_set_source(s->ws[SLOT_0], TAKE_FD(s->fds[0]));
+}
+
+/* The console's monitor must be kept waiting neither by what it has for us nor by what we have for it. */
+static void tie_console(struct exec_session *s)
+{
+	auto_error struct error err = ERROR_INIT;
+	int typed;
+
+	if (!s->ws[SLOT_0] || s->fds[0] < 0)
+		return;
+	ws_set_farewell(s->ws[SLOT_0], "\n\r");
+	ws_set_lossy(s->ws[SLOT_0]);
+	s->monitor = fcntl(s->fds[0], F_DUPFD_CLOEXEC, 3);
+	if (console_input_new(s->loop, s->pty, s->monitor, &s->input, &typed, &err) == 0)
+		ws_set_sink(s->ws[SLOT_0], typed);
+	else
+		error_ignore(&err, "out of fds: it can be watched at least");
+	ws_set_source(s->ws[SLOT_0], TAKE_FD(s->fds[0]));
+}
+
 static void tie_streams(struct exec_session *s)
 {
-	if (s->interactive) {
-		if (s->ws[SLOT_0] && s->fds[0] >= 0) {
-			ws_set_sink(s->ws[SLOT_0], fcntl(s->fds[0], F_DUPFD_CLOEXEC, 3));
-			ws_set_source(s->ws[SLOT_0], TAKE_FD(s->fds[0]));
-		}
-		return;
-	}
 	if (s->ws[SLOT_0] && s->fds[0] >= 0)
 		ws_set_sink(s->ws[SLOT_0], TAKE_FD(s->fds[0]));
 	for (int k = SLOT_1; k <= SLOT_2; k++)
@@ -216,17 +249,22 @@ static void tie_streams(struct exec_session *s)
 
 static void run_in_loop(void *arg)
 {
+	static void (*const tie[])(struct exec_session *) = {
+		[EXEC_SESSION_STREAMS] = tie_streams,
+		[EXEC_SESSION_TERMINAL] = tie_terminal,
+		[EXEC_SESSION_CONSOLE] = tie_console,
+	};
 	struct exec_session *s = arg;
 
 	s->running = true;
 	/* control last: what it says goes to a command whose streams are tied */
 	for (int k = 0; k < SLOTS; k++)
 		attach(s, k);
-	tie_streams(s);
+	tie[s->kind](s);
 	exec_session_unref(s);
 }
 
-/* control may come after the start in the non-interactive case. */
+/* control may come after the start where it is not waited for. */
 static void late_in_loop(void *arg)
 {
 	struct exec_session *s = arg;
@@ -241,7 +279,10 @@ static void end_in_loop(void *arg)
 	struct exec_session *s = arg;
 
 	s->running = false;
+	console_input_free(s->input);
+	s->input = NULL;
 	/* an open copy would keep the terminal's other end from seeing us leave */
+	s->monitor = fd_close(s->monitor);
 	s->pty = fd_close(s->pty);
 	for (int k = 0; k < SLOTS; k++)
 		attach(s, k);
@@ -272,7 +313,7 @@ static void on_upgraded(int fd, void *handle, const void *extra, size_t extra_le
 	slot->handle = handle;
 	slot->extra = xmemdup(extra, extra_len);
 	slot->extra_len = extra_len;
-	late = s->x != NULL;
+	late = s->x || s->console;
 	cond_broadcast(&s->changed);
 	mutex_unlock(&s->lock);
 	if (late)
@@ -317,7 +358,9 @@ int exec_session_connect(struct exec_session *s, const char *secret, const struc
 
 static bool complete_locked(const struct exec_session *s) REQUIRES(s->lock)
 {
-	if (s->interactive)
+	if (s->kind == EXEC_SESSION_CONSOLE)
+		return s->slots[SLOT_0].arrived;
+	if (s->kind == EXEC_SESSION_TERMINAL)
 		return s->slots[SLOT_0].arrived && s->slots[SLOT_CONTROL].arrived;
 	return s->slots[SLOT_0].arrived && s->slots[SLOT_1].arrived && s->slots[SLOT_2].arrived;
 }
@@ -344,10 +387,20 @@ void exec_session_run(struct exec_session *s, struct container_exec *x, const in
 {
 	/* the loop looks at them after the post */
 	memcpy(s->fds, fds, sizeof(s->fds));
-	if (s->interactive)
+	if (s->kind == EXEC_SESSION_TERMINAL)
 		s->pty = fcntl(fds[0], F_DUPFD_CLOEXEC, 3);
 	mutex_lock(&s->lock);
 	s->x = x;
+	mutex_unlock(&s->lock);
+	loop_post(s->loop, run_in_loop, session_ref(s));
+}
+
+void exec_session_run_console(struct exec_session *s, struct container_console *con)
+{
+	s->fds[0] = TAKE_FD(con->pty_fd);
+	s->pty = TAKE_FD(con->tty_fd);
+	mutex_lock(&s->lock);
+	s->console = con;
 	mutex_unlock(&s->lock);
 	loop_post(s->loop, run_in_loop, session_ref(s));
 }
@@ -356,6 +409,7 @@ void exec_session_end(struct exec_session *s)
 {
 	mutex_lock(&s->lock);
 	s->x = NULL;
+	s->console = NULL;
 	s->over = true;
 	mutex_unlock(&s->lock);
 	loop_post(s->loop, end_in_loop, session_ref(s));

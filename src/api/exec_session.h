@@ -1,6 +1,6 @@
 /*
- * The websockets of one exec: they connect by secret, are tied to the command's pipes or terminal in the event loop,
- * and are let go when it has ended. Shared by the operation and the sockets; freed when the last lets go.
+ * The websockets of one exec or console: they connect by secret, are tied to the command's pipes or terminal in the
+ * event loop, and are let go when it has ended. Shared by the operation and the sockets; freed when the last lets go.
  */
 #pragma once
 
@@ -11,8 +11,14 @@
 
 struct exec_session;
 
-/* @interactive: one socket for the terminal ("0"), else "0", "1", "2"; "control" in both cases. */
-struct exec_session *exec_session_new(struct loop *l, bool interactive);
+enum exec_session_kind {
+	EXEC_SESSION_STREAMS,  /* sockets "0", "1", "2", of which each is one stream */
+	EXEC_SESSION_TERMINAL, /* "0" for both ways */
+	EXEC_SESSION_CONSOLE,  /* the same; ends when any socket closes, takes no signals, need not have "control" */
+};
+
+/* There is "control" besides in all kinds. */
+struct exec_session *exec_session_new(struct loop *l, enum exec_session_kind kind);
 void exec_session_unref(struct exec_session *s);
 /* Append {"0":secret,...,"control":secret}. */
 void exec_session_render_fds(struct exec_session *s, struct jsonw *w);
@@ -26,5 +32,7 @@ int exec_session_wait(struct exec_session *s, int64_t timeout_ms, struct error *
  * all taken. @x stays the caller's until exec_session_end() has returned.
  */
 void exec_session_run(struct exec_session *s, struct container_exec *x, const int fds[3]);
+/* The same for a console; @con stays the caller's, but for its pty_fd and tty_fd. Who leaves detaches from it. */
+void exec_session_run_console(struct exec_session *s, struct container_console *con);
 /* The command has ended, or never began: flush what it wrote and close the sockets. */
 void exec_session_end(struct exec_session *s);

@@ -28,6 +28,7 @@ const struct api_route *const api_route_tables[] = {
 	api_instance_routes,
 	api_state_routes,
 	api_exec_routes,
+	api_console_routes,
 	api_log_routes,
 	api_image_routes,
 	api_image_remote_routes,

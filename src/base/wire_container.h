@@ -31,6 +31,11 @@ enum wire_container_request {
 	WIRE_CONTAINER_CGROUP_SET,
 	/* lxcpath, name, key -> OK with the text */
 	WIRE_CONTAINER_CGROUP_GET,
+	/*
+	 * lxcpath, name -> OK; fds: the terminal, the console as the container has it, if it has. The end of either
+	 * side's socket is that of being attached.
+	 */
+	WIRE_CONTAINER_CONSOLE,
 	WIRE_CONTAINER_REQUEST_MAX,
 };
 

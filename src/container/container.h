@@ -32,6 +32,7 @@ int request_mount(struct request *rq, struct error *err);
 int request_umount(struct request *rq, struct error *err);
 int request_cgroup_set(struct request *rq, struct error *err);
 int request_cgroup_get(struct request *rq, struct error *err);
+int request_console(struct request *rq, struct error *err);
 
 /* The request is malformed (a field is missing, too long, or left over). */
 int request_malformed(struct error *err);
@@ -74,3 +75,6 @@ int container_check_processes(const char *name, pid_t init, pid_t monitor, struc
 
 /* lxc_container_new() after container_check_socket(), with an error. */
 struct lxc_container *container_open(const char *name, const char *lxcpath, struct error *err);
+/* The same, logging to memory; an error (400) when it does not run. */
+struct lxc_container *container_open_running(const char *name, const char *lxcpath, struct lxc_log_mark *mark,
+					     struct error *err);

@@ -55,21 +55,6 @@ static const struct {
 	[WIRE_ACTION_UNFREEZE] = {"Unfreeze", act_unfreeze},
 };
 
-static struct lxc_container *open_running(const char *name, const char *lxcpath, struct lxc_log_mark *mark,
-					  struct error *err)
-{
-	struct lxc_container *c = container_open(name, lxcpath, err);
-
-	if (!c)
-		return NULL;
-	lxc_log_mark_memory(mark, c);
-	if (c->is_running(c))
-		return c;
-	error_set(err, 400, "The instance is not running");
-	lxc_container_put(c);
-	return NULL;
-}
-
 int request_control(struct request *rq, struct error *err)
 {
 	struct wire_reader *in = &rq->msg.reader;
@@ -82,7 +67,7 @@ int request_control(struct request *rq, struct error *err)
 
 	if (!wire_done(in) || !lxcpath || !name || action >= WIRE_ACTION_MAX || !actions[action].act)
 		return request_malformed(err);
-	c = open_running(name, lxcpath, &mark, err);
+	c = container_open_running(name, lxcpath, &mark, err);
 	if (!c)
 		return -err->errnum;
 	what = xasprintf("%s container %s", actions[action].verb, name);
@@ -104,7 +89,7 @@ int request_cgroup_set(struct request *rq, struct error *err)
 
 	if (!wire_done(in) || !lxcpath || !name || !key || !value)
 		return request_malformed(err);
-	c = open_running(name, lxcpath, &mark, err);
+	c = container_open_running(name, lxcpath, &mark, err);
 	if (!c)
 		return -err->errnum;
 	what = xasprintf("Set cgroup value %s of container %s to \"%s\"", key, name, value);
@@ -127,7 +112,7 @@ int request_cgroup_get(struct request *rq, struct error *err)
 
 	if (!wire_done(in) || !lxcpath || !name || !key)
 		return request_malformed(err);
-	c = open_running(name, lxcpath, &mark, err);
+	c = container_open_running(name, lxcpath, &mark, err);
 	if (!c)
 		return -err->errnum;
 	what = xasprintf("Read cgroup value %s of container %s", key, name);

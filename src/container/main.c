@@ -34,6 +34,7 @@ static const request_fn handlers[WIRE_CONTAINER_REQUEST_MAX] = {
 	[WIRE_CONTAINER_UMOUNT] = request_umount,
 	[WIRE_CONTAINER_CGROUP_SET] = request_cgroup_set,
 	[WIRE_CONTAINER_CGROUP_GET] = request_cgroup_get,
+	[WIRE_CONTAINER_CONSOLE] = request_console,
 };
 
 int request_malformed(struct error *err)

@@ -52,6 +52,21 @@ struct lxc_container *container_open(const char *name, const char *lxcpath, stru
 	return c;
 }
 
+struct lxc_container *container_open_running(const char *name, const char *lxcpath, struct lxc_log_mark *mark,
+					     struct error *err)
+{
+	struct lxc_container *c = container_open(name, lxcpath, err);
+
+	if (!c)
+		return NULL;
+	lxc_log_mark_memory(mark, c);
+	if (c->is_running(c))
+		return c;
+	error_set(err, 400, "The instance is not running");
+	lxc_container_put(c);
+	return NULL;
+}
+
 /* Parent of @pid, with a pidfd that is certain to mean that process. */
 static int open_parent(pid_t pid, pid_t *ret_parent)
 {

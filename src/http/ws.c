@@ -45,6 +45,8 @@ struct ws {
 	char *chunk;                /* read buffer of the source */
 	bool source_paused;
 	bool source_finishing; /* nothing more to read now means nothing more will come */
+	bool source_lossy;     /* read on, and drop it, when the peer is slow */
+	const char *farewell;  /* at the source's end; NULL: none */
 
 	int sink_fd;
 	struct loop_source *sink; /* only while data waits */
@@ -281,7 +283,9 @@ static void send_queued(struct ws *ws)
 /* Read the source while the peer keeps up; at its end tell the peer by an empty text frame. */
 static void pump_source(struct ws *ws)
 {
-	while (ws->source_fd >= 0 && queued(ws) < HIGH_WATER) {
+	size_t budget = READ_BUDGET; /* of a lossy source: others have their turn, too */
+
+	while (ws->source_fd >= 0 && (ws->source_lossy ? budget > 0 : queued(ws) < HIGH_WATER)) {
 		ssize_t n = read(ws->source_fd, ws->chunk, CHUNK);
 
 		if (n < 0 && errno == EINTR)
@@ -289,7 +293,9 @@ static void pump_source(struct ws *ws)
 		if (n < 0 && errno == EAGAIN && !ws->source_finishing)
 			break;
 		if (n > 0) {
-			queue(ws, WSLAY_BINARY_FRAME, ws->chunk, (size_t)n);
+			budget -= MIN_OF(budget, (size_t)n);
+			if (queued(ws) < HIGH_WATER)
+				queue(ws, WSLAY_BINARY_FRAME, ws->chunk, (size_t)n);
 			/* the peer is alive while it takes data: the time to say goodbye in starts anew */
 			if (ws->close_timer) {
 				loop_timer_cancel(ws->close_timer);
@@ -299,6 +305,8 @@ static void pump_source(struct ws *ws)
 		}
 		/* a pty master gives EIO when the last slave is closed */
 		close_source(ws);
+		if (ws->farewell)
+			queue(ws, WSLAY_BINARY_FRAME, ws->farewell, strlen(ws->farewell));
 		queue(ws, WSLAY_TEXT_FRAME, "", 0);
 		if (ws->source_finishing)
 			begin_close(ws);
@@ -355,7 +363,7 @@ static bool update(struct ws *ws)
 		ws->sink = NULL;
 	}
 	if (ws->source_fd >= 0) {
-		ws->source_paused = queued(ws) >= HIGH_WATER;
+		ws->source_paused = !ws->source_lossy && queued(ws) >= HIGH_WATER;
 		/* out of the poll set altogether: a hang-up would be reported again and again */
 		if (ws->source_paused) {
 			loop_remove(ws->source);
@@ -433,6 +441,16 @@ void ws_set_source(struct ws *ws, int fd)
 	ws->source_fd = fd;
 	ws->source_paused = false;
 	ws->source = loop_add(ws->loop, fd, EPOLLIN, on_source, ws);
+}
+
+void ws_set_farewell(struct ws *ws, const char *text)
+{
+	ws->farewell = text;
+}
+
+void ws_set_lossy(struct ws *ws)
+{
+	ws->source_lossy = true;
 }
 
 void ws_set_sink(struct ws *ws, int fd)

@@ -41,6 +41,10 @@ struct ws *ws_new(struct loop *l, int fd, void *handle, const void *extra, size_
 bool ws_send(struct ws *ws, bool text, const void *data, size_t len, size_t queue_max);
 /* Copy what @fd (non-blocking, owned) yields to the peer as binary frames; at its end send an empty text frame. */
 void ws_set_source(struct ws *ws, int fd);
+/* Sent as a binary frame when the source has ended, before the empty text frame; borrowed, of static life. */
+void ws_set_farewell(struct ws *ws, const char *text);
+/* The source's writer must never wait: what the peer does not take in time it misses. */
+void ws_set_lossy(struct ws *ws);
 /* The source's writer has ended: send what can still be read at once, then the end marker, and say goodbye. */
 void ws_finish_source(struct ws *ws);
 /* Write what the peer sends to @fd (non-blocking, owned); its end-of-stream frame closes @fd. */

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -20,19 +19,13 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/thread.h"
-#include "base/wire.h"
-#include "base/wire_container.h"
+#include "instance/container_internal.h"
 
 #define DEFAULT_TIMEOUT_MS 60000u
 
 _Static_assert((int)CONTAINER_STOPPED == (int)WIRE_STATE_STOPPED && (int)CONTAINER_RUNNING == (int)WIRE_STATE_RUNNING &&
 		       (int)CONTAINER_FROZEN == (int)WIRE_STATE_FROZEN,
 	       "states on the wire");
-_Static_assert((int)CONTAINER_EXEC_EXITED == (int)WIRE_EXEC_EXITED &&
-		       (int)CONTAINER_EXEC_SIGNALED == (int)WIRE_EXEC_SIGNALED &&
-		       (int)CONTAINER_EXEC_NOT_FOUND == (int)WIRE_EXEC_NOT_FOUND &&
-		       (int)CONTAINER_EXEC_NOT_EXECUTABLE == (int)WIRE_EXEC_NOT_EXECUTABLE,
-	       "ends on the wire");
 
 struct container_host {
 	char *program;
@@ -42,18 +35,7 @@ struct container_host {
 	pid_t pid GUARDED_BY(lock); /* of the zygote, 0: none */
 };
 
-/* A request on its way: the fds are borrowed. */
-struct wire_request {
-	struct strbuf body;
-	int fds[3];
-	size_t nfds;
-	unsigned timeout_ms; /* 0: the default */
-};
-
-#define WIRE_REQUEST_INIT ((struct wire_request){0})
-#define auto_wire_request CLEANUP(wire_request_done)
-
-static void wire_request_done(struct wire_request *rq)
+void container_request_done(struct container_request *rq)
 {
 	strbuf_done(&rq->body);
 }
@@ -203,15 +185,14 @@ out:
 	return r;
 }
 
-static void set_time_limit(int sock, unsigned timeout_ms)
+void container_request_time_limit(int sock, unsigned timeout_ms)
 {
 	struct timeval tv = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
 
 	(void)!setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 }
 
-/* Receive one reply and its number; an error reply becomes @err. */
-static int receive(int sock, struct wire_message *ret, uint32_t *ret_kind, struct error *err)
+int container_request_receive(int sock, struct wire_message *ret, uint32_t *ret_kind, struct error *err)
 {
 	int r = wire_recv(sock, ret);
 
@@ -236,14 +217,14 @@ static int receive(int sock, struct wire_message *ret, uint32_t *ret_kind, struc
 	return *ret_kind == WIRE_REPLY_ERROR ? wire_get_error(&ret->reader, err) : 0;
 }
 
-static int malformed(struct error *err)
+int container_answer_malformed(struct error *err)
 {
 	return error_set(err, 500, "The container helper's answer is malformed");
 }
 
 /* Send a request and receive its first reply; more may come on *@ret_sock. -ECONNRESET: nobody has read it. */
-static int ask_once(struct container_host *h, const struct wire_request *rq, int *ret_sock, struct wire_message *ret,
-		    uint32_t *ret_kind, struct error *err)
+static int ask_once(struct container_host *h, const struct container_request *rq, int *ret_sock,
+		    struct wire_message *ret, uint32_t *ret_kind, struct error *err)
 {
 	auto_close int near = -EBADF;
 	auto_close int far = -EBADF;
@@ -254,7 +235,7 @@ static int ask_once(struct container_host *h, const struct wire_request *rq, int
 		return r;
 	near = pair[0];
 	far = pair[1];
-	set_time_limit(near, rq->timeout_ms ? rq->timeout_ms : DEFAULT_TIMEOUT_MS);
+	container_request_time_limit(near, rq->timeout_ms ? rq->timeout_ms : DEFAULT_TIMEOUT_MS);
 	r = wire_send(near, &rq->body, rq->fds, rq->nfds);
 	if (r < 0)
 		return error_errno(err, -r, "Send a request to the container helper");
@@ -262,7 +243,7 @@ static int ask_once(struct container_host *h, const struct wire_request *rq, int
 	if (r < 0)
 		return r;
 	far = fd_close(far);
-	r = receive(near, ret, ret_kind, err);
+	r = container_request_receive(near, ret, ret_kind, err);
 	if (r < 0)
 		return r;
 	*ret_sock = TAKE_FD(near);
@@ -270,8 +251,8 @@ static int ask_once(struct container_host *h, const struct wire_request *rq, int
 }
 
 /* A zygote that dies with requests in its queue has not begun them: they are for the next one. */
-static int ask(struct container_host *h, const struct wire_request *rq, int *ret_sock, struct wire_message *ret,
-	       uint32_t *ret_kind, struct error *err)
+int container_request_ask(struct container_host *h, const struct container_request *rq, int *ret_sock,
+			  struct wire_message *ret, uint32_t *ret_kind, struct error *err)
 {
 	int r = ask_once(h, rq, ret_sock, ret, ret_kind, err);
 
@@ -284,21 +265,20 @@ static int ask(struct container_host *h, const struct wire_request *rq, int *ret
 	return ask_once(h, rq, ret_sock, ret, ret_kind, err);
 }
 
-/* A request with one reply, of the kind @expect. */
-static int call(struct container_host *h, const struct wire_request *rq, uint32_t expect, struct wire_message *ret,
-		struct error *err)
+int container_request_call(struct container_host *h, const struct container_request *rq, uint32_t expect,
+			   struct wire_message *ret, struct error *err)
 {
 	auto_close int sock = -EBADF;
 	uint32_t kind = 0;
-	int r = ask(h, rq, &sock, ret, &kind, err);
+	int r = container_request_ask(h, rq, &sock, ret, &kind, err);
 
 	if (r < 0)
 		return r;
-	return kind == expect ? 0 : malformed(err);
+	return kind == expect ? 0 : container_answer_malformed(err);
 }
 
-/* The first fields of most requests. */
-static void begin(struct container_host *h, struct wire_request *rq, enum wire_container_request kind, const char *name)
+void container_request_begin(struct container_host *h, struct container_request *rq, enum wire_container_request kind,
+			     const char *name)
 {
 	wire_put_u32(&rq->body, kind);
 	wire_put_str(&rq->body, h->lxcpath);
@@ -319,7 +299,7 @@ static int take_process(struct wire_message *m, struct container_process *ret, s
 	bool running = state != CONTAINER_STOPPED;
 
 	if (!wire_done(&m->reader) || state > CONTAINER_FROZEN || (running && (m->fds[0] < 0 || m->fds[1] < 0)))
-		return malformed(err);
+		return container_answer_malformed(err);
 	*ret = (struct container_process){
 		.state = state,
 		.init_pid = init,
@@ -334,10 +314,10 @@ int container_start(struct container_host *h, const struct container_start_spec 
 		    struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 	int r;
 
-	begin(h, &rq, WIRE_CONTAINER_START, spec->name);
+	container_request_begin(h, &rq, WIRE_CONTAINER_START, spec->name);
 	wire_put_str(&rq.body, spec->conf_path);
 	wire_put_str(&rq.body, spec->log_path);
 	wire_put_u32(&rq.body, (uint32_t)spec->conf->len);
@@ -346,7 +326,7 @@ int container_start(struct container_host *h, const struct container_start_spec 
 		wire_put_str(&rq.body, spec->conf->items[i].value);
 	}
 	rq.timeout_ms = spec->timeout_ms;
-	r = call(h, &rq, WIRE_REPLY_PROCESS, &m, err);
+	r = container_request_call(h, &rq, WIRE_REPLY_PROCESS, &m, err);
 	if (r < 0)
 		return r;
 	r = take_process(&m, ret, err);
@@ -358,11 +338,11 @@ int container_start(struct container_host *h, const struct container_start_spec 
 int container_find(struct container_host *h, const char *name, struct container_process *ret, struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 	int r;
 
-	begin(h, &rq, WIRE_CONTAINER_FIND, name);
-	r = call(h, &rq, WIRE_REPLY_PROCESS, &m, err);
+	container_request_begin(h, &rq, WIRE_CONTAINER_FIND, name);
+	r = container_request_call(h, &rq, WIRE_REPLY_PROCESS, &m, err);
 	return r < 0 ? r : take_process(&m, ret, err);
 }
 
@@ -370,28 +350,28 @@ int container_wait_running(struct container_host *h, const char *name, pid_t old
 			   unsigned timeout_ms, struct container_process *ret, struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 	unsigned limit_ms = timeout_ms ? timeout_ms : DEFAULT_TIMEOUT_MS;
 	int r;
 
-	begin(h, &rq, WIRE_CONTAINER_WAIT_RUNNING, name);
+	container_request_begin(h, &rq, WIRE_CONTAINER_WAIT_RUNNING, name);
 	wire_put_u32(&rq.body, (uint32_t)old_init_pid);
 	wire_put_u32(&rq.body, limit_ms);
 	rq.timeout_ms = limit_ms + 5000;
 	rq.fds[0] = monitor_pidfd;
 	rq.nfds = 1;
-	r = call(h, &rq, WIRE_REPLY_PROCESS, &m, err);
+	r = container_request_call(h, &rq, WIRE_REPLY_PROCESS, &m, err);
 	return r < 0 ? r : take_process(&m, ret, err);
 }
 
 static int control(struct container_host *h, const char *name, enum wire_container_action action, struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 
-	begin(h, &rq, WIRE_CONTAINER_CONTROL, name);
+	container_request_begin(h, &rq, WIRE_CONTAINER_CONTROL, name);
 	wire_put_u32(&rq.body, action);
-	return call(h, &rq, WIRE_REPLY_OK, &m, err);
+	return container_request_call(h, &rq, WIRE_REPLY_OK, &m, err);
 }
 
 int container_kill(struct container_host *h, const char *name, struct error *err)
@@ -419,141 +399,22 @@ int container_unfreeze(struct container_host *h, const char *name, struct error 
 	return control(h, name, WIRE_ACTION_UNFREEZE, err);
 }
 
-void container_exec_done(struct container_exec *x)
-{
-	x->sock = fd_close(x->sock);
-	x->pidfd = fd_close(x->pidfd);
-	x->pty_fd = fd_close(x->pty_fd);
-}
-
-static int take_status(struct wire_message *m, struct container_exec_status *ret, struct error *err)
-{
-	uint32_t end = wire_get_u32(&m->reader);
-	uint32_t value = wire_get_u32(&m->reader);
-
-	if (!wire_done(&m->reader) || end > CONTAINER_EXEC_NOT_EXECUTABLE)
-		return malformed(err);
-	*ret = (struct container_exec_status){.end = end, .value = (int)value};
-	return 0;
-}
-
-static int take_started(struct wire_message *m, const struct container_exec_spec *spec, struct container_exec *x,
-			struct error *err)
-{
-	uint32_t pid = wire_get_u32(&m->reader);
-
-	if (!wire_done(&m->reader) || m->fds[0] < 0 || spec->interactive != (m->fds[1] >= 0))
-		return malformed(err);
-	x->pid = (pid_t)pid;
-	x->pidfd = TAKE_FD(m->fds[0]);
-	x->pty_fd = TAKE_FD(m->fds[1]);
-	return 0;
-}
-
-static void put_exec(struct strbuf *b, const struct container_exec_spec *spec, int fds[3], size_t *ret_nfds)
-{
-	const int stdio[3] = {spec->stdin_fd, spec->stdout_fd, spec->stderr_fd};
-	uint32_t bits = 0;
-	size_t n = 0;
-
-	for (unsigned i = 0; i < 3 && !spec->interactive; i++) {
-		if (stdio[i] < 0)
-			continue;
-		bits |= 1u << i;
-		fds[n++] = stdio[i];
-	}
-	wire_put_str(b, spec->conf_path);
-	wire_put_u32(b, spec->uid);
-	wire_put_u32(b, spec->gid);
-	wire_put_str(b, spec->cwd);
-	wire_put_u32(b, spec->interactive);
-	wire_put_u32(b, spec->width);
-	wire_put_u32(b, spec->height);
-	wire_put_u32(b, bits);
-	wire_put_list(b, spec->argv);
-	wire_put_list(b, spec->env);
-	*ret_nfds = n;
-}
-
-int container_exec(struct container_host *h, const struct container_exec_spec *spec, struct container_exec *ret,
-		   struct error *err)
-{
-	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_container_exec struct container_exec x = CONTAINER_EXEC_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
-	uint32_t kind = 0;
-	int r;
-
-	begin(h, &rq, WIRE_CONTAINER_EXEC, spec->name);
-	put_exec(&rq.body, spec, rq.fds, &rq.nfds);
-	r = ask(h, &rq, &x.sock, &m, &kind, err);
-	if (r < 0)
-		return r;
-	if (kind == WIRE_REPLY_STATUS) {
-		x.ended = true;
-		r = take_status(&m, &x.status, err);
-	} else {
-		r = kind == WIRE_REPLY_STARTED ? take_started(&m, spec, &x, err) : malformed(err);
-	}
-	if (r < 0)
-		return r;
-	set_time_limit(x.sock, 0);
-	*ret = x;
-	x = CONTAINER_EXEC_INIT;
-	return 0;
-}
-
-int container_exec_signal(struct container_exec *x, int signum, struct error *err)
-{
-	if (x->pidfd < 0)
-		return error_errno(err, ESRCH, "Send signal %d to the command", signum);
-	if (syscall(SYS_pidfd_send_signal, x->pidfd, signum, NULL, 0) < 0)
-		return error_errno(err, errno, "Send signal %d to the command", signum);
-	return 0;
-}
-
-int container_exec_resize(int pty_fd, unsigned width, unsigned height, struct error *err)
-{
-	struct winsize size = {.ws_col = (unsigned short)MIN_OF(width, 65535u),
-			       .ws_row = (unsigned short)MIN_OF(height, 65535u)};
-
-	if (ioctl(pty_fd, TIOCSWINSZ, &size) < 0)
-		return error_errno(err, errno, "Resize the terminal");
-	return 0;
-}
-
-int container_exec_read_status(struct container_exec *x, struct container_exec_status *ret, struct error *err)
-{
-	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	uint32_t kind = 0;
-	int r;
-
-	if (x->ended) {
-		*ret = x->status;
-		return 0;
-	}
-	r = receive(x->sock, &m, &kind, err);
-	if (r < 0)
-		return r;
-	return kind == WIRE_REPLY_STATUS ? take_status(&m, ret, err) : malformed(err);
-}
-
 int container_net_state(struct container_host *h, int init_pidfd, char **ret_json, struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 	auto_free char *json = NULL;
 	int r;
 
 	wire_put_u32(&rq.body, WIRE_CONTAINER_NET_STATE);
 	rq.fds[0] = init_pidfd;
 	rq.nfds = 1;
-	r = call(h, &rq, WIRE_REPLY_OK, &m, err);
+	r = container_request_call(h, &rq, WIRE_REPLY_OK, &m, err);
 	if (r < 0)
 		return r;
 	json = wire_get_str(&m.reader);
 	if (!wire_done(&m.reader) || !json)
-		return malformed(err);
+		return container_answer_malformed(err);
 	*ret_json = TAKE_PTR(json);
 	return 0;
 }
@@ -561,17 +422,17 @@ int container_net_state(struct container_host *h, int init_pidfd, char **ret_jso
 int container_net_socket(struct container_host *h, int init_pidfd, int *ret_sock, struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 	int r;
 
 	wire_put_u32(&rq.body, WIRE_CONTAINER_NET_SOCKET);
 	rq.fds[0] = init_pidfd;
 	rq.nfds = 1;
-	r = call(h, &rq, WIRE_REPLY_OK, &m, err);
+	r = container_request_call(h, &rq, WIRE_REPLY_OK, &m, err);
 	if (r < 0)
 		return r;
 	if (!wire_done(&m.reader) || m.fds[0] < 0)
-		return malformed(err);
+		return container_answer_malformed(err);
 	*ret_sock = TAKE_FD(m.fds[0]);
 	return 0;
 }
@@ -580,7 +441,7 @@ int container_mount(struct container_host *h, const struct container_mount_spec 
 		    struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 	uint32_t flags = 0;
 	int r;
 
@@ -594,55 +455,55 @@ int container_mount(struct container_host *h, const struct container_mount_spec 
 	rq.fds[0] = spec->init_pidfd;
 	rq.fds[1] = spec->source_fd;
 	rq.nfds = 2;
-	r = call(h, &rq, WIRE_REPLY_OK, &m, err);
+	r = container_request_call(h, &rq, WIRE_REPLY_OK, &m, err);
 	if (r < 0)
 		return r;
 	*ret_created = wire_get_u32(&m.reader) != 0;
-	return wire_done(&m.reader) ? 0 : malformed(err);
+	return wire_done(&m.reader) ? 0 : container_answer_malformed(err);
 }
 
 int container_umount(struct container_host *h, int init_pidfd, const char *target, bool remove_target,
 		     struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 
 	wire_put_u32(&rq.body, WIRE_CONTAINER_UMOUNT);
 	wire_put_str(&rq.body, target);
 	wire_put_u32(&rq.body, remove_target);
 	rq.fds[0] = init_pidfd;
 	rq.nfds = 1;
-	return call(h, &rq, WIRE_REPLY_OK, &m, err);
+	return container_request_call(h, &rq, WIRE_REPLY_OK, &m, err);
 }
 
 int container_cgroup_set(struct container_host *h, const char *name, const char *key, const char *value,
 			 struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 
-	begin(h, &rq, WIRE_CONTAINER_CGROUP_SET, name);
+	container_request_begin(h, &rq, WIRE_CONTAINER_CGROUP_SET, name);
 	wire_put_str(&rq.body, key);
 	wire_put_str(&rq.body, value);
-	return call(h, &rq, WIRE_REPLY_OK, &m, err);
+	return container_request_call(h, &rq, WIRE_REPLY_OK, &m, err);
 }
 
 int container_cgroup_get(struct container_host *h, const char *name, const char *key, char **ret_value,
 			 struct error *err)
 {
 	auto_wire_message struct wire_message m = WIRE_MESSAGE_INIT;
-	auto_wire_request struct wire_request rq = WIRE_REQUEST_INIT;
+	auto_container_request struct container_request rq = CONTAINER_REQUEST_INIT;
 	auto_free char *value = NULL;
 	int r;
 
-	begin(h, &rq, WIRE_CONTAINER_CGROUP_GET, name);
+	container_request_begin(h, &rq, WIRE_CONTAINER_CGROUP_GET, name);
 	wire_put_str(&rq.body, key);
-	r = call(h, &rq, WIRE_REPLY_OK, &m, err);
+	r = container_request_call(h, &rq, WIRE_REPLY_OK, &m, err);
 	if (r < 0)
 		return r;
 	value = wire_get_str(&m.reader);
 	if (!wire_done(&m.reader) || !value)
-		return malformed(err);
+		return container_answer_malformed(err);
 	*ret_value = TAKE_PTR(value);
 	return 0;
 }

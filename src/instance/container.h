@@ -143,6 +143,27 @@ int container_exec_resize(int pty_fd, unsigned width, unsigned height, struct er
 /* How it ended; blocks until it has. May be called once. -EIO: the helper died first. */
 int container_exec_read_status(struct container_exec *x, struct container_exec_status *ret, struct error *err);
 
+/* Who is attached to a running container's console. */
+struct container_console {
+	int sock;   /* to the helper that sees to the end of it */
+	int pty_fd; /* the console's bytes, both ways */
+	int tty_fd; /* the container's side, for container_exec_resize(); -EBADF: the container has hidden it */
+};
+
+#define CONTAINER_CONSOLE_INIT ((struct container_console){.sock = -EBADF, .pty_fd = -EBADF, .tty_fd = -EBADF})
+#define auto_container_console CLEANUP(container_console_done)
+/* Detach, without waiting for it, and close what is open. */
+void container_console_done(struct container_console *con);
+/*
+ * Attach to the console. -EBUSY (400): somebody else is attached; -EINVAL (400): the container does not run. pty_fd
+ * must be read without a pause: the container's monitor waits for who does not, and so does all that is asked of it.
+ */
+int container_console(struct container_host *h, const char *name, struct container_console *ret, struct error *err);
+/* Detach; container_console_wait() returns when it is done. */
+void container_console_detach(struct container_console *con);
+/* Block until the container has stopped or the console was detached from. */
+void container_console_wait(struct container_console *con);
+
 /*
  * The "network" object of an instance's state as JSON text ({"lo":{...},"eth0":{...}}), read in the network namespace
  * of @init_pidfd (borrowed). The caller frees.

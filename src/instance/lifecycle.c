@@ -353,11 +353,13 @@ static int launch(struct start *s, struct container_process *p, struct error *er
 	auto_lxcconf struct lxcconf conf = LXCCONF_INIT;
 	auto_free char *rootfs = storage_volume_path(&s->pool, STORAGE_VOLUME_CONTAINER, s->name);
 	auto_free char *log_path = path_join(s->logs, "lxc.log");
+	auto_free char *console_log = path_join(s->logs, "console.log");
 	auto_free char *conf_path = path_join(s->logs, "lxc.conf");
 	struct lxcconf_input in = {
 		.name = s->name,
 		.architecture = s->i->row.architecture,
 		.log_path = log_path,
+		.console_log = console_log,
 		.rootfs_path = rootfs,
 		.rootfs_idmapped = s->idmapped,
 		.idmap = &s->map,

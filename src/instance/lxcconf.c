@@ -161,10 +161,12 @@ static void add_log(const struct lxcconf_input *in, struct lxcconf *c)
 {
 	lxcconf_add(c, "lxc.log.file", in->log_path);
 	lxcconf_add(c, "lxc.log.level", in->log_level ? in->log_level : "warn");
-	/* one page: the monitor keeps it in memory */
-	lxcconf_add(c, "lxc.console.buffer.size", "4096");
-	if (in->console_log)
-		lxcconf_add(c, "lxc.console.logfile", in->console_log);
+	/* no buffer in the monitor's memory (lxc.console.buffer.size): reading it empties it */
+	if (!in->console_log)
+		return;
+	lxcconf_add(c, "lxc.console.logfile", in->console_log);
+	lxcconf_addf(c, "lxc.console.size", "%u", LXCCONF_CONSOLE_LOG_MAX);
+	lxcconf_add(c, "lxc.console.rotate", "1");
 }
 
 static void add_base_mounts(const struct lxcconf_input *in, struct lxcconf *c)

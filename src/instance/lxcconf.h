@@ -51,6 +51,8 @@ void lxcconf_host_done(struct lxcconf_host *h);
 /* Look at the host once; @root is "" in real life, the top of a made-up tree in tests. */
 int lxcconf_probe_host(const char *root, struct lxcconf_host *ret, struct error *err);
 
+#define LXCCONF_CONSOLE_LOG_MAX 131072u /* bytes of a console's log before it becomes NAME.1 */
+
 struct lxcconf_input {
 	const char *name;
 	const char *architecture; /* "x86_64", "i686" ... */
