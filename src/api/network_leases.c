@@ -95,7 +95,7 @@ static void write_given(struct lease_list *l, struct dnsmasq_lease *leases, size
 	free(leases);
 }
 
-int network_leases_write(struct api_call *c, const char *network, struct jsonw *w, struct error *err)
+static int write_leases(struct api_call *c, const char *network, struct jsonw *w, struct error *err)
 {
 	CLEANUP(network_view_done) struct network_view v = NETWORK_VIEW_INIT;
 	CLEANUP(list_done) struct lease_list list = {.w = w};
@@ -120,5 +120,16 @@ int network_leases_write(struct api_call *c, const char *network, struct jsonw *
 		jsonw_array_end(w);
 	}
 	instance_network_nics_free(nics, n_nics);
+	return r;
+}
+
+int network_leases_write(struct api_call *c, const char *network, struct jsonw *w, struct error *err)
+{
+	int r;
+
+	/* the network stays while this is read: who deletes or renames one holds them, too */
+	instances_hold_references(c->api->instances);
+	r = write_leases(c, network, w, err);
+	instances_release_references(c->api->instances);
 	return r;
 }

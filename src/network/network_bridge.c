@@ -398,11 +398,14 @@ int network_take_down(struct networks *all, const struct db_network *row, struct
 	return r < 0 ? r : MIN_OF(r2, 0);
 }
 
-int network_remove_dir(struct networks *all, const char *name, struct error *err)
+int network_remove_files(struct networks *all, const char *name, struct error *err)
 {
 	auto_close int fd = open(all->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_free char *log = xasprintf("%s/dnsmasq.%s.log", all->logs, name);
 
 	if (fd < 0)
 		return errno == ENOENT ? 0 : error_errno(err, errno, "Open %s", all->dir);
+	if (unlink(log) < 0 && errno != ENOENT)
+		log_debug("log stays", LOG_STR("path", log), LOG_INT("errno", errno));
 	return path_remove_tree(fd, name, err);
 }

@@ -2,8 +2,10 @@
  * Changes of networks: each holds the lock for changes and leaves the network either as it was or as it shall be. The
  * row's phase says what a restart must undo or finish (network.c).
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/crypto.h"
@@ -23,7 +25,7 @@ int network_remove_all(struct networks *all, const struct db_network *row, struc
 	int r = network_take_down(all, row, n->dnsmasq, err);
 
 	if (r == 0)
-		r = network_remove_dir(all, row->name, err);
+		r = network_remove_files(all, row->name, err);
 	if (r == 0)
 		r = store_network_remove(all->store, row->id, err);
 	if (r == 0)
@@ -200,18 +202,49 @@ static int check_new_name(struct networks *all, const char *name, struct error *
 	return r;
 }
 
+/* What is at the new place already stays, and is an error. */
 static int rename_dir(struct networks *all, const char *from, const char *to, struct error *err)
 {
 	auto_free char *old = path_join(all->dir, from), *new_dir = path_join(all->dir, to);
 
-	if (rename(old, new_dir) < 0 && errno != ENOENT)
+	if (renameat2(AT_FDCWD, old, AT_FDCWD, new_dir, RENAME_NOREPLACE) < 0 && errno != ENOENT)
 		return error_errno(err, errno, "Rename %s to %s", old, new_dir);
 	return 0;
 }
 
+/* The same network under its new name. */
+static void row_renamed(const struct db_network *row, struct db_network *ret)
+{
+	*ret = (struct db_network){.id = row->id,
+				   .name = xstrdup(row->new_name),
+				   .type = xstrdup(row->type),
+				   .description = xstrdup(row->description),
+				   .hwaddr = xstrdup(row->hwaddr),
+				   .phase = DB_READY};
+	strmap_copy(&ret->config, &row->config);
+}
+
+/* What may be there under the new name goes, and the folder comes back. */
+static int take_new_down(struct networks *all, const struct db_network *row, struct error *err)
+{
+	CLEANUP(db_network_done) struct db_network renamed = {0};
+	auto_free char *old_dir = path_join(all->dir, row->name);
+	struct network *n = network_find(all, row->new_name);
+	int r;
+
+	if (!n)
+		n = network_add(all, row->new_name);
+	row_renamed(row, &renamed);
+	r = network_take_down(all, &renamed, n->dnsmasq, err);
+	network_drop(all, n);
+	if (r < 0 || access(old_dir, F_OK) == 0)
+		return r; /* it has not been moved */
+	return rename_dir(all, row->new_name, row->name, err);
+}
+
 int network_undo_rename(struct networks *all, struct db_network *row, struct network *n, struct error *err)
 {
-	int r = row->new_name ? rename_dir(all, row->new_name, row->name, err) : 0;
+	int r = row->new_name ? take_new_down(all, row, err) : 0;
 
 	free(row->new_name);
 	row->new_name = NULL;
@@ -223,21 +256,17 @@ int network_undo_rename(struct networks *all, struct db_network *row, struct net
 	return r;
 }
 
-/* From here on it is the new one; a failure to start it is no longer one of the rename. */
-static int finish_rename(struct networks *all, struct db_network *row, struct network *old, struct error *err)
+/* All is down and the folder has its new name: up again, and only then stored. */
+static int finish_rename(struct networks *all, const struct db_network *row, struct error *err)
 {
-	struct network *n;
+	CLEANUP(db_network_done) struct db_network renamed = {0};
+	struct network *n = network_add(all, row->new_name);
 	int r;
 
-	free(row->name);
-	row->name = row->new_name;
-	row->new_name = NULL;
-	r = write_phase(all, row, DB_READY, err);
-	if (r < 0)
-		return r;
-	network_drop(all, old);
-	n = network_add(all, row->name);
-	r = network_bring_up(all, row, n->dnsmasq, NULL, err);
+	row_renamed(row, &renamed);
+	r = network_bring_up(all, &renamed, n->dnsmasq, NULL, err);
+	if (r == 0)
+		r = store_network_update(all->store, &renamed, err);
 	network_set_available(all, n, r == 0);
 	return r;
 }
@@ -255,7 +284,11 @@ static int rename_network(struct networks *all, struct db_network *row, const ch
 	if (r == 0)
 		r = rename_dir(all, row->name, new_name, err);
 	if (r == 0)
-		return finish_rename(all, row, n, err);
+		r = finish_rename(all, row, err);
+	if (r == 0) {
+		network_drop(all, n);
+		return 0;
+	}
 	if (network_undo_rename(all, row, n, &undo) < 0)
 		log_error("network is not what it was before a failed rename", LOG_STR("network", row->name),
 			  LOG_ERR(&undo));

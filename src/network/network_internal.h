@@ -64,8 +64,8 @@ int network_bring_up(struct networks *all, const struct db_network *row, struct 
 		     struct error *err);
 /* Remove all of it, whatever is there; the folder stays. Does all it can; the first error is returned. */
 int network_take_down(struct networks *all, const struct db_network *row, struct dnsmasq *d, struct error *err);
-/* The folder of the network's files, gone with all that is in it. */
-int network_remove_dir(struct networks *all, const char *name, struct error *err);
+/* The network's folder and its dnsmasq's log. */
+int network_remove_files(struct networks *all, const char *name, struct error *err);
 
 /* --- network_subnet.c: subnets that nothing uses --- */
 

@@ -512,6 +512,139 @@ def test_leases_of_the_network_itself(api, br0):
     assert got == [("br0.gw", "", "192.0.2.1", "gateway"), ("br0.gw", "", "2001:db8::1", "gateway")]
 
 
+# --- rules ---
+
+@pytest.fixture
+def hosts(api):
+    """A guest on br0 and a machine elsewhere, which has no route to the guest's subnet."""
+    guest, far = net.Host("port0"), net.Host("uplink")
+    net.run("ip", "addr", "add", "203.0.113.1/24", "dev", "uplink")
+    far.address("203.0.113.9/24")
+    far.run("ip", "route", "add", "198.51.100.200", "via", "203.0.113.1")
+    guest.address("192.0.2.10/24", "192.0.2.1")
+    yield guest, far
+    guest.close()
+    far.close()
+
+
+ASK = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.connect(("203.0.113.9", 7)); s.send(b"x")
+try:
+    print(s.recv(100).decode())
+except OSError as e:
+    print(type(e).__name__)
+"""
+ANSWER = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("203.0.113.9", 7)); s.settimeout(10); print("ready", flush=True)
+while True:
+    _, who = s.recvfrom(100)
+    try:
+        s.sendto(who[0].encode(), who)
+    except OSError:
+        pass  # no way back
+"""
+
+
+@pytest.fixture
+def answering(hosts):
+    """The far machine answers with the address that it sees."""
+    server = subprocess.Popen(["nsenter", f"--net=/proc/{hosts[1].process.pid}/ns/net", "/usr/bin/python3", "-c", ANSWER],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert server.stdout.readline() == "ready\n"
+    yield hosts[0]
+    server.kill()
+    server.wait()
+
+
+def plug(guest):
+    net.run("ip", "link", "set", guest.port, "master", "br0")
+
+
+def names_of_rules():
+    return {c for c in net.chains() if c.endswith(".br0")}
+
+
+@pytest.mark.ours
+def test_rules_follow_the_keys(api):
+    """T9"""
+    create(api, config={**BOTH, "ipv4.nat": "true", "ipv6.nat": "true"})
+    assert names_of_rules() == {"pstrt.br0", "fwd.br0", "in.br0", "out.br0"}
+    text = net.chains()
+    assert "hook postrouting priority 100" in text["pstrt.br0"] and "hook forward priority 0" in text["fwd.br0"]
+    assert api.patch(f"{URL}/br0", {"config": {"ipv4.firewall": "false", "ipv6.firewall": "false"}}).status == 200
+    assert names_of_rules() == {"pstrt.br0"}
+    assert api.patch(f"{URL}/br0", {"config": {"ipv4.nat": "false", "ipv6.nat": "false"}}).status == 200
+    assert names_of_rules() == set()
+    assert api.patch(f"{URL}/br0", {"config": {"ipv4.firewall": "true", "ipv4.nat": "true"}}).status == 200
+    assert api.post(f"{URL}/br0", {"name": "br1"}).status == 201
+    assert names_of_rules() == set() and {"pstrt.br1", "fwd.br1"} <= set(net.chains())
+    assert api.delete(f"{URL}/br1").status == 200
+    assert not [c for c in net.chains() if c.endswith(".br1")]
+
+
+def test_masquerade_and_nat_address(api, hosts, answering):
+    """T11"""
+    create(api, config={"ipv4.address": V4, "ipv6.address": "none", "ipv4.nat": "true"})
+    plug(answering)
+    assert eventually(lambda: answering.python(ASK) == "203.0.113.1")
+    assert api.patch(f"{URL}/br0", {"config": {"ipv4.nat.address": "198.51.100.200"}}).status == 200
+    assert answering.python(ASK) == "198.51.100.200"
+    assert api.patch(f"{URL}/br0", {"config": {"ipv4.nat": "false"}}).status == 200
+    assert answering.python(ASK) in ("timeout", "TimeoutError"), "no way back to the subnet without translation"
+    hosts[1].run("ip", "route", "add", "192.0.2.0/24", "via", "203.0.113.1")
+    assert answering.python(ASK) == "192.0.2.10"
+
+
+ASK_DNS = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.connect(("192.0.2.1", 53))
+s.send(bytes.fromhex("000101000001000000000000085f67617465776179036c78640000010001"))
+try:
+    print(socket.inet_ntoa(s.recv(512)[-4:]))
+except OSError as e:
+    print(type(e).__name__)
+"""
+
+
+def test_routing_refused(api, answering):
+    """T10"""
+    create(api, config={"ipv4.address": V4, "ipv6.address": "none", "ipv4.nat": "true", "ipv4.routing": "false"})
+    plug(answering)
+    eventually(lambda: answering.python(ASK_DNS) == "192.0.2.1", what="names are answered")
+    assert answering.python(ASK) == "ConnectionRefusedError"
+    assert answering.python(ASK_DNS) == "192.0.2.1"
+
+
+@pytest.mark.ours
+def test_rules_are_there_throughout_a_change(api, br0):
+    """T17: whoever looks at any moment sees them."""
+    assert api.patch(f"{URL}/br0", {"config": {"ipv4.nat": "true"}}).status == 200
+    missing, stop = [], threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            if not {"fwd.br0", "pstrt.br0"} <= set(net.chains()):
+                missing.append(time.monotonic())
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for n in range(10):
+        assert api.patch(f"{URL}/br0", {"config": {"ipv4.address": f"192.0.2.{n + 1}/24"}}).status == 200
+    stop.set()
+    watcher.join()
+    assert not missing
+
+
+@pytest.mark.ours
+def test_rules_after_a_crash_are_those_of_before(daemon, api, br0):
+    """T23"""
+    before = net.chains()
+    daemon.kill()
+    daemon.start()
+    assert net.chains() == before and before
+
+
 # --- the daemon's life ---
 
 def test_networks_outlive_the_daemon(daemon, api, br0):
@@ -572,6 +705,34 @@ def test_unavailable_network_is_there_after_a_change(daemon, api, br0):
 
 
 @pytest.mark.ours
+def test_failed_rename_is_undone(daemon, api, br0):
+    index = net.link("br0")["ifindex"]
+    (daemon.dir / "networks/br1").write_text("a file where the folder should go")
+    try:
+        assert api.post(f"{URL}/br0", {"name": "br1"}).status == 500
+    finally:
+        (daemon.dir / "networks/br1").unlink()
+    got = api.get(f"{URL}/br0")
+    assert got["status"] == "Created" and managed(api) == ["br0"] and not net.link("br1")
+    assert net.addresses("br0") == {V4, V6} and len(net.dnsmasq("br0")) == 1 and net.link("br0")["ifindex"] != index
+    assert api.post(f"{URL}/br0", {"name": "br1"}).status == 201
+
+
+@pytest.mark.ours
+def test_unavailable_network_is_tried_again(daemon, api, br0):
+    """Takes a minute."""
+    daemon.stop()
+    net.run("ip", "link", "del", "br0")
+    net.run("ip", "link", "add", "br0", "type", "bridge")
+    daemon.start()
+    assert api.get(f"{URL}/br0")["status"] == "Unavailable"
+    net.run("ip", "link", "del", "br0")
+    eventually(lambda: api.get(f"{URL}/br0")["status"] == "Created", timeout=75, what="the network is there")
+    assert net.addresses("br0") == {V4, V6}
+    assert [w["status"] for w in api.get("/1.0/warnings?recursion=1") if w["type"] == "Network unavailable"] == ["resolved"]
+
+
+@pytest.mark.ours
 def test_shutdown_takes_networks_down(daemon, api, br0):
     assert daemon.stop(signal.SIGPWR) == 0
     assert not net.link("br0") and not net.dnsmasq("br0")
@@ -620,6 +781,7 @@ def test_killed_in_the_middle(daemon, api, what):
             assert ("zz" in words) == (got["config"].get("dns.domain") == "zz")
         for gone in {"br0", "br1", "br2"} - set(names):
             assert not net.dnsmasq(gone), (delay, gone)
+        assert {c.rsplit(".", 1)[1] for c in net.chains()} == set(names)
         if "br1" in names:
             assert api.delete(f"{URL}/br1").status == 200
 

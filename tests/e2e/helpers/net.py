@@ -5,6 +5,7 @@ import pathlib
 import socket
 import struct
 import subprocess
+import time
 
 
 def run(*words):
@@ -77,3 +78,49 @@ def send(interface, frame):
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind((interface, 0))
         raw.send(frame)
+
+
+class Host:
+    """Another machine: a network namespace with one interface, whose other end stays here under @port."""
+    def __init__(self, port):
+        self.port = port
+        self.process = subprocess.Popen(["unshare", "--net", "sleep", "1000"])
+        while pathlib.Path(f"/proc/{self.process.pid}/ns/net").readlink() == pathlib.Path("/proc/self/ns/net").readlink():
+            time.sleep(0.01)
+        run("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(self.process.pid))
+        run("ip", "link", "set", port, "up")
+        for name in ("lo", "eth0"):
+            self.run("ip", "link", "set", name, "up")
+
+    def run(self, *words, check=True, timeout=20):
+        return subprocess.run(["nsenter", f"--net=/proc/{self.process.pid}/ns/net", *map(str, words)], check=check, capture_output=True,
+                              text=True, timeout=timeout)
+
+    def address(self, address, gateway=None):
+        self.run("ip", "addr", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
+        if gateway:
+            self.run("ip", "route", "add", "default", "via", gateway)
+
+    def python(self, text, timeout=20):
+        done = self.run("/usr/bin/python3", "-c", text, check=False, timeout=timeout)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        subprocess.run(["ip", "link", "del", self.port], check=False, stderr=subprocess.DEVNULL)
+
+
+def chains(table="inet lxd"):
+    """{chain: its text} of a table of ours."""
+    done = subprocess.run(["nft", "-nn", "list", "table", *table.split()], capture_output=True, text=True)
+    found, name = {}, None
+    for line in done.stdout.splitlines():
+        words = line.split()
+        if words[:1] == ["chain"]:
+            name = words[1]
+            found[name] = ""
+        elif name:
+            found[name] += line + "\n"
+    return found
