@@ -7,7 +7,7 @@
 #include "config/idmap_alloc.h"
 #include "config/keys.h"
 #include "device/device.h"
-#include "instance/instance_internal.h"
+#include "instance/nic_check.h"
 #include "instance/seccomp.h"
 
 static int check_profiles(const struct db_instance *row, struct error *err)
@@ -58,6 +58,31 @@ static int check_idmap(struct instances *all, const struct db_instance *row, con
 	return instance_choose_idmap(all, row, &x->config, &map, err);
 }
 
+/* The instance's own devices first: an error says whose they are. */
+static int check_devices(const struct db_instance *row, const struct mapmap *expanded, struct error *err)
+{
+	for (size_t k = 0; k < row->devices.len; k++)
+		if (device_validate(row->devices.items[k].key, &row->devices.items[k].map, err) < 0)
+			return error_wrap(err, "Invalid devices");
+	return devices_validate(expanded, err) < 0 ? error_wrap(err, "Invalid expanded devices") : 0;
+}
+
+static int check_nics(struct instances *all, const struct db_instance *row, const struct db_instance *old,
+		      const struct db_profile *override, const struct instance_expanded *x, struct error *err)
+	REQUIRES(all->lock)
+{
+	struct nic_check c = {
+		.reason = NIC_CHECK_UPDATE, .row = row, .old = old, .override = override, .devices = &x->devices};
+
+	if (!old)
+		c.reason = NIC_CHECK_CREATE;
+	else if (override)
+		c.reason = NIC_CHECK_PROFILE;
+	else if (row == old)
+		c.reason = NIC_CHECK_START;
+	return nic_check(all, &c, err);
+}
+
 int instance_check(struct instances *all, const struct db_instance *row, const struct db_instance *old,
 		   const struct db_profile *override, struct instance_expanded *ret, struct error *err)
 {
@@ -72,9 +97,11 @@ int instance_check(struct instances *all, const struct db_instance *row, const s
 	if (r == 0)
 		r = check_combinations(&ret->config, err);
 	if (r == 0)
-		r = devices_validate(&ret->devices, err);
+		r = check_devices(row, &ret->devices, err);
 	if (r == 0)
 		r = check_root_disk(all, row, old, ret, err);
+	if (r == 0)
+		r = check_nics(all, row, old, override, ret, err);
 	if (r == 0)
 		r = check_idmap(all, row, ret, err);
 	return r;
@@ -84,7 +111,7 @@ int instances_check_profile(struct instances *all, const struct db_profile *chan
 {
 	struct instance **list;
 	size_t n = instances_snapshot(all, &list);
-	int r = 0;
+	int r = nic_check_profile(all, changed, err);
 
 	for (size_t k = 0; k < n; k++) {
 		struct instance *i = list[k];

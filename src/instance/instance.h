@@ -34,7 +34,7 @@ struct instances_spec {
 	struct store *store;
 	struct images *images;
 	struct loop *loop;
-	struct networks *networks;
+	struct networks *networks; /* NULL: none (tests) */
 	instance_event_fn event;
 	void *event_arg;
 };

@@ -19,7 +19,7 @@ struct instances {
 	struct images *images;
 	struct loop *loop;
 	struct container_host *host;
-	struct networks *networks;
+	struct networks *networks; /* NULL: none (tests) */
 	instance_event_fn event;
 	void *event_arg;
 	struct lxcconf_host lxc_host;
