@@ -58,7 +58,9 @@ static void ipv4_rules(struct nic_chain *c)
 		xt_rule(c->b, c->name,
 			"-p IPv4 --ip-src 0.0.0.0 --ip-dst 255.255.255.255 --ip-proto udp --ip-dport 67 -j RETURN");
 	for (size_t i = 0; i < a->n; i++) {
-		xt_rule(c->b, c->name, "-p ARP %s-j RETURN", match_text("--arp-ip-src", &a->prefix[i], match));
+		/* with the hardware address, for that implies its length, on which the place of the other depends */
+		xt_rule(c->b, c->name, "-p ARP --arp-mac-src %s %s-j RETURN", c->mac,
+			match_text("--arp-ip-src", &a->prefix[i], match));
 		xt_rule(c->b, c->name, "-p IPv4 %s-j RETURN", match_text("--ip-src", &a->prefix[i], match));
 	}
 	xt_rule(c->b, c->name, "-p ARP -j DROP");
@@ -103,6 +105,8 @@ static void frame_rules(struct xt_body *b, const struct firewall_nic *n, const s
 
 	xt_rule(b, c.name, "-s ! %s -j DROP", c.mac);
 	xt_rule(b, c.name, "-p ARP --arp-mac-src ! %s -j DROP", c.mac);
+	/* 802 hardware, which is taken like Ethernet, but whose addresses ebtables does not look at */
+	xt_rule(b, c.name, "-p ARP --arp-htype 6 -j DROP");
 	if (!n->v4.filtered && !n->v6.filtered)
 		return;
 	ipv4_rules(&c);

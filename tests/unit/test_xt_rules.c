@@ -3,9 +3,13 @@
 
 #include "firewall/xt_rules.h"
 
-#define MAC_RULES "-s ! 00:16:3e:0a:0b:0c -j DROP\n-p ARP --arp-mac-src ! 00:16:3e:0a:0b:0c -j DROP\n"
+#define MAC_RULES                                                                            \
+	"-s ! 00:16:3e:0a:0b:0c -j DROP\n-p ARP --arp-mac-src ! 00:16:3e:0a:0b:0c -j DROP\n" \
+	"-p ARP --arp-htype 6 -j DROP\n"
 #define DISCOVER "-p IPv4 --ip-src 0.0.0.0 --ip-dst 255.255.255.255 --ip-proto udp --ip-dport 67 -j RETURN\n"
-#define V4_RULES "-p ARP --arp-ip-src 192.0.2.10/32 -j RETURN\n-p IPv4 --ip-src 192.0.2.10/32 -j RETURN\n"
+#define V4_RULES                                                                                                       \
+	"-p ARP --arp-mac-src 00:16:3e:0a:0b:0c --arp-ip-src 192.0.2.10/32 -j RETURN\n-p IPv4 --ip-src 192.0.2.10/32 " \
+	"-j RETURN\n"
 #define V4_END "-p ARP -j DROP\n-p IPv4 -j DROP\n"
 #define V4_OFF "-p IPv4 -j RETURN\n-p ARP -j RETURN\n"
 #define V6_FIRST                                                            \
