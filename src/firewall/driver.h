@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "firewall/nfnetlink.h"
 #include "firewall/state.h"
 
 struct firewall_driver {
@@ -25,6 +26,9 @@ struct firewall_driver {
 	 * changed anything since our last change?
 	 */
 	bool (*untouched)(void *driver);
+	/* Without being started: is this chain, of some family of nftables (as which the new iptables stores its own),
+	 * one of those that the driver makes? */
+	bool (*is_own_chain)(const struct nfnl_chain *chain);
 };
 
 extern const struct firewall_driver firewall_driver_nftables;

@@ -228,6 +228,14 @@ static bool driver_untouched(void *driver)
 	return d->generation != 0 && d->generation == generation(d);
 }
 
+static bool is_own_chain(const struct nfnl_chain *chain)
+{
+	for (size_t t = 0; t < NFT_TABLES; t++)
+		if (chain->family == families[t] && streq(chain->table, NFT_TABLE_NAME))
+			return true;
+	return false;
+}
+
 const struct firewall_driver firewall_driver_nftables = {
 	.name = "nftables",
 	.start = driver_start,
@@ -236,4 +244,5 @@ const struct firewall_driver firewall_driver_nftables = {
 	.change = driver_change,
 	.all = driver_all,
 	.untouched = driver_untouched,
+	.is_own_chain = is_own_chain,
 };

@@ -260,6 +260,11 @@ static int driver_change(void *driver, const struct firewall_state *s, enum fire
 	return r < 0 ? r : apply(driver, s, programs[kind], err);
 }
 
+static bool is_own_chain(const struct nfnl_chain *chain)
+{
+	return startswith(chain->name, XT_OURS) && !chain->is_base && !streq(chain->table, "lxd");
+}
+
 const struct firewall_driver firewall_driver_xtables = {
 	.name = "xtables",
 	.start = driver_start,
@@ -267,4 +272,5 @@ const struct firewall_driver firewall_driver_xtables = {
 	.check = driver_check,
 	.change = driver_change,
 	.all = driver_all,
+	.is_own_chain = is_own_chain,
 };

@@ -1,6 +1,7 @@
 /* What shall be in force, which driver puts it there, and when: see firewall.h. */
 #include "firewall/firewall.h"
 
+#include <linux/netfilter.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -112,6 +113,53 @@ static int no_driver(const struct firewall *fw, struct error *err) REQUIRES(fw->
 	return error_set(err, 400, "%s", fw->why);
 }
 
+struct search {
+	const struct firewall_driver *driver;
+	bool found;
+};
+
+static void look_at_chain(const struct nfnl_chain *chain, void *arg)
+{
+	struct search *s = arg;
+
+	s->found = s->found || s->driver->is_own_chain(chain);
+}
+
+static bool has_rules_of(const struct firewall_driver *driver)
+{
+	auto_error struct error err = ERROR_INIT;
+	struct search s = {.driver = driver};
+	auto_close int sock = nfnl_open(0, &err);
+
+	if (sock < 0 || nfnl_chains(sock, NFPROTO_UNSPEC, look_at_chain, &s, &err) < 0)
+		error_ignore(&err, "a kernel without nftables holds none");
+	return s.found;
+}
+
+static int clear(const struct firewall *fw, const struct firewall_driver *driver, struct error *err)
+{
+	static const struct firewall_state nothing;
+	void *data = NULL;
+	int r = driver->start(fw->loop, &data, err);
+
+	if (r < 0)
+		return r;
+	r = driver->all(data, &nothing, err);
+	driver->stop(data);
+	return r;
+}
+
+/* What a daemon left that used another driver and could not remove it. */
+static void clear_others(struct firewall *fw) REQUIRES(fw->lock)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
+		auto_error struct error err = ERROR_INIT;
+
+		if (drivers[i] != fw->driver && has_rules_of(drivers[i]) && clear(fw, drivers[i], &err) < 0)
+			log_warn("old rules stay", LOG_STR("driver", drivers[i]->name), LOG_ERR(&err));
+	}
+}
+
 int firewall_start(struct firewall *fw, struct error *err)
 {
 	int r = 0;
@@ -124,6 +172,8 @@ int firewall_start(struct firewall *fw, struct error *err)
 		r = fw->driver->all(fw->driver_data, &fw->state, err);
 	else if (state_needs_rules(&fw->state))
 		r = no_driver(fw, err);
+	if (fw->driver && r == 0)
+		clear_others(fw);
 	mutex_unlock(&fw->lock);
 	return r < 0 ? error_wrap(err, "Put the packet filters in force") : 0;
 }
@@ -273,6 +323,8 @@ static int take_driver(struct firewall *fw, const char *name, struct error *err)
 	fw->driver = driver;
 	fw->driver_data = data;
 	fw->driver_name = driver->name;
+	if (fw->started)
+		clear_others(fw);
 	return 0;
 }
 

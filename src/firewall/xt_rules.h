@@ -31,6 +31,7 @@ enum xt_table {
 	XT_TABLES,
 };
 
+#define XT_OURS "lxd-"   /* chains of ours begin so */
 #define XT_CHAIN_SIZE 29 /* bytes of the longest name that all take, and a NUL */
 
 /* What is ours in one table. */

@@ -7,8 +7,6 @@
 #include "base/str.h"
 #include "firewall/xt_rules.h"
 
-#define OURS "lxd-"
-
 /* From a chain of the kernel to one of ours; those of one base chain in their order. */
 struct jump {
 	const char *base;
@@ -130,7 +128,7 @@ static void found_done(struct found *f)
 static bool is_our_jump(const struct table *t, const char *line)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(t->jumps) && t->jumps[i].base; i++) {
-		auto_free char *front = xasprintf("-A %s -j " OURS, t->jumps[i].base);
+		auto_free char *front = xasprintf("-A %s -j " XT_OURS, t->jumps[i].base);
 		const char *rest = startswith(line, front);
 
 		if (rest && !strchr(rest, ' '))
@@ -143,7 +141,7 @@ static void take_line(const struct table *t, const char *line, struct found *f)
 {
 	const char *chain = startswith(line, ":");
 
-	if (chain && startswith(chain, OURS)) {
+	if (chain && startswith(chain, XT_OURS)) {
 		auto_free char *name = xstrndup(chain, strcspn(chain, " "));
 
 		strv_add(&f->chains, name);

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from helpers.firewall import Failure, Firewall, nft
+from helpers.firewall import Failure, Firewall, nft, tables
 
 MAC = "00:16:3e:0a:0b:0c"
 CALL = pathlib.Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
@@ -134,6 +134,21 @@ def test_start_removes_what_nobody_wants(clean, tmp_path):
     assert kept != left and "veth2" not in str(kept) and "br0" not in str(kept) and kept["iptables"] == {}
     second.ask("nic-remove", "c1.eth0")
     assert everything() == {program: {} for program in PROGRAMS}
+    assert second.close() == 0
+
+
+@pytest.mark.parametrize("old,new", (("nftables", "xtables"), ("xtables", "nftables")))
+def test_start_removes_what_the_other_driver_left(clean, tmp_path, old, new):
+    first = Firewall(tmp_path, old)
+    first.ask("start")
+    first.ask(*NETWORK)
+    nic(first)
+    assert first.close() == 0
+    subprocess.run(["iptables", "-A", "INPUT", "-i", "eth9", "-j", "ACCEPT"], check=True)
+    second = Firewall(tmp_path, new)
+    second.ask("start")
+    assert everything() == {"ebtables": {}, "iptables": {"filter": ["-A INPUT -i eth9 -j ACCEPT"]}, "ip6tables": {}}
+    assert not {"table bridge lxd", "table inet lxd", "table netdev lxd"} & set(tables())
     assert second.close() == 0
 
 
