@@ -1,12 +1,14 @@
 """Containers with NICs: making them, changing their keys, and the spoofing tests' view of two of them on one bridge."""
+import collections
 import contextlib
-import re
+import json
 import subprocess
 
 from . import lan as lans
 from .daemon import TOP
 from .truth_table import COLUMNS, ROUTES
 
+DRIVERS = ["nftables"]
 NETWORK = {"ipv4.address": "192.0.2.1/24", "ipv6.address": "2001:db8::1/64", "ipv4.nat": "false", "ipv6.nat": "false"}
 ADDRESSES = {"a": ("192.0.2.10/24", "2001:db8::10/64"), "b": ("192.0.2.3/24", "2001:db8::3/64")}
 
@@ -27,9 +29,26 @@ def use_driver(daemon, driver):
 
 
 def ruleset():
-    """Every packet filter rule there is (of the xtables programs, too), without what differs from one listing to the next."""
-    text = lans.run("nft", "-nn", "list", "ruleset")
-    return re.sub(r"(packets|bytes) \d+", r"\1 0", text)
+    """
+    Every packet filter rule there is (of the xtables programs, too), one a line: chains and the elements of sets in one order, rules
+    in their own, without counters and numbers that differ from one listing to the next.
+    """
+    lines = []
+    places = collections.Counter()
+    for kind, thing in (pair for entry in json.loads(lans.run("nft", "-j", "list", "ruleset"))["nftables"] for pair in entry.items()):
+        if kind not in ("chain", "rule", "set", "map"):
+            continue
+        del thing["handle"]
+        where = f"{thing.pop('family')} {thing.pop('table')}"
+        if kind == "rule":
+            chain = thing.pop("chain")
+            places[where, chain] += 1
+            what = [expression for expression in thing["expr"] if "counter" not in expression]
+            lines.append(f"{where} {chain} {places[where, chain]:4d} {json.dumps(what)}")
+        else:
+            lines += [f"{where} {kind} {thing['name']} {json.dumps(element)}" for element in thing.pop("elem", [])]
+            lines.append(f"{where} {kind} {json.dumps(thing, sort_keys=True)}")
+    return "\n".join(sorted(lines))
 
 
 def build_sender(directory):
@@ -94,7 +113,7 @@ class Pair:
 
     def keys(self, column, **more):
         """A's NIC as a column of the truth table has it."""
-        return nic(self.network, **COLUMNS[column], **{**ROUTES, **({"ipv6.routes": "2001:db8:9::/64"} if self.daemon.reference else {}), **more})
+        return nic(self.network, **{**COLUMNS[column], **ROUTES, **({"ipv6.routes": "2001:db8:9::/64"} if self.daemon.reference else {}), **more})
 
     def set(self, keys):
         """Changes A's NIC, and the change must succeed."""
