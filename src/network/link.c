@@ -54,6 +54,7 @@ static int ask(struct link_ns *ns, struct rtnl_request *rq, rtnl_message_fn fn, 
 	return r;
 }
 
+PRINTF_LIKE(4, 0)
 static int fail(struct error *err, int r, const char *reason, const char *step, va_list ap)
 {
 	auto_free char *what = xvasprintf(step, ap);

@@ -145,18 +145,17 @@ static void put_police(struct rtnl_request *rq, uint64_t rate)
 /* A filter that every packet matches: the first word, of which no bit is looked at. */
 static int add_police(struct link_ns *ns, unsigned index, uint64_t rate, const char *name, struct error *err)
 {
-	struct {
-		struct tc_u32_sel sel;
-		struct tc_u32_key key;
-	} any = {.sel = {.flags = TC_U32_TERMINAL, .nkeys = 1}};
+	const struct tc_u32_sel sel = {.flags = TC_U32_TERMINAL, .nkeys = 1};
+	unsigned char any[sizeof(sel) + sizeof(struct tc_u32_key)] = {0}; /* and a key of zeros */
 	struct tcmsg m = tc_message(index, INGRESS_HANDLE, 0);
 	struct rtnl_request rq;
 	size_t options, police;
 
+	memcpy(any, &sel, sizeof(sel));
 	m.tcm_info = TC_H_MAKE(1u << 16, htons(ETH_P_ALL)); /* priority and protocol */
 	tc_request(&rq, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &m, "u32");
 	options = rtnl_request_nest(&rq, TCA_OPTIONS);
-	rtnl_request_put(&rq, TCA_U32_SEL, &any, sizeof(any));
+	rtnl_request_put(&rq, TCA_U32_SEL, any, sizeof(any));
 	police = rtnl_request_nest(&rq, TCA_U32_POLICE);
 	put_police(&rq, rate);
 	rtnl_request_end(&rq, police);

@@ -73,6 +73,29 @@ def test_projects(client):
         denied(one.delete("/1.0/projects/default"))
 
 
+def test_networks(listening, client):
+    """Those of its project, but for what they are configured to be: the values may be secrets."""
+    inside, outside, admin = client(["default"]), client([]), client([], restricted=False)
+    made = inside.post("/1.0/networks", {"name": "br0", "config": {"ipv4.address": "192.0.2.1/24", "ipv6.address": "none", "user.secret": "x"}})
+    assert made.status == 201
+    try:
+        assert admin.get("/1.0/networks/br0")["config"]["user.secret"] == "x"
+        assert inside.get("/1.0/networks/br0")["config"] == {}
+        assert {str(n["config"]) for n in inside.get("/1.0/networks?recursion=1")} == {"{}"}
+        assert inside.get("/1.0/networks/br0/leases")[0]["address"] == "192.0.2.1"
+        assert inside.patch("/1.0/networks/br0", {"config": {"user.x": "y"}}).status == 200
+        assert admin.get("/1.0/networks/br0")["config"]["user.secret"] == "x"
+        for path in ("/1.0/networks", "/1.0/networks/br0", "/1.0/networks/br0/state", "/1.0/networks/br0/leases", "/1.0/networks/nosuch"):
+            denied(outside.request("GET", path))
+        denied(outside.post("/1.0/networks", {"name": "br1"}))
+        denied(outside.post("/1.0/networks/br0", {"name": "br1"}))
+        denied(outside.patch("/1.0/networks/br0", {"config": {}}))
+        denied(outside.put("/1.0/networks/br0", {"config": {}}))
+        denied(outside.delete("/1.0/networks/br0"))
+    finally:
+        assert inside.delete("/1.0/networks/br0").status == 200
+
+
 def test_what_is_the_administrators(client):
     one = client(["default"])
     denied(one.put("/1.0", {"config": {}}))
