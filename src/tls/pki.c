@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/der.h"
 #include "base/strbuf.h"
 #include "tls/authority.h"
 
@@ -144,6 +145,18 @@ static void dates_of(gnutls_x509_crt_t leaf, struct pki_dates *ret)
 	ret->not_after = to;
 }
 
+/* Without a full parse, which takes longer than the rest of an announcement; false: GnuTLS may know better. */
+static bool outline_dates(const gnutls_datum_t *leaf, struct pki_dates *ret)
+{
+	struct der_certificate c;
+
+	if (der_certificate(leaf->data, leaf->size, &c) < 0)
+		return false;
+	ret->not_before = timegm(&c.not_before);
+	ret->not_after = timegm(&c.not_after);
+	return true;
+}
+
 enum wire_gate_verdict pki_judge(const struct pki *p, const gnutls_datum_t *chain, size_t len, int64_t now,
 				 struct pki_dates *ret)
 {
@@ -154,6 +167,8 @@ enum wire_gate_verdict pki_judge(const struct pki *p, const gnutls_datum_t *chai
 		*ret = (struct pki_dates){0};
 	if (len == 0)
 		return pki_is_on(p) ? WIRE_PKI_NONE : WIRE_PKI_OFF;
+	if (!pki_is_on(p) && (!ret || outline_dates(&chain[0], ret)))
+		return WIRE_PKI_OFF;
 	if (gnutls_x509_crt_init(&leaf) < 0)
 		return verdict;
 	if (gnutls_x509_crt_import(leaf, &chain[0], GNUTLS_X509_FMT_DER) >= 0) {

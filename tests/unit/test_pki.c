@@ -91,6 +91,45 @@ static void off_without_authority(void **state)
 	cert_free(leaf);
 }
 
+/* Without an authority they are read from the outline: it must say what GnuTLS reads. */
+static void dates_without_authority_are_those_of_the_library(void **state)
+{
+	static const int64_t ends[] = {DAY, 3650 * DAY, 30 * 365 * DAY}; /* the last is behind 2049: another form */
+	auto_error struct error err = ERROR_INIT;
+	CLEANUP(pki_freep) struct pki *p = NULL;
+
+	(void)state;
+	expect_ok(pki_new(NULL, 0, NULL, 0, &p, &err), &err);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct cert *leaf = cert_new(&(struct cert_spec){.name = "client", .from = -ends[i], .to = ends[i]});
+		struct pki_dates dates = {0};
+
+		assert_int_equal(pki_judge(p, &leaf->der, 1, time(NULL), &dates), WIRE_PKI_OFF);
+		assert_int_equal(dates.not_before, gnutls_x509_crt_get_activation_time(leaf->crt));
+		assert_int_equal(dates.not_after, gnutls_x509_crt_get_expiration_time(leaf->crt));
+		cert_free(leaf);
+	}
+}
+
+static void a_leaf_that_is_none_has_no_dates(void **state)
+{
+	auto_error struct error err = ERROR_INIT;
+	CLEANUP(pki_freep) struct pki *p = NULL;
+	struct cert *leaf = cert_new(&(struct cert_spec){.name = "client"});
+
+	(void)state;
+	expect_ok(pki_new(NULL, 0, NULL, 0, &p, &err), &err);
+	for (unsigned len = 0; len < leaf->der.size; len++) {
+		gnutls_datum_t cut = {.data = leaf->der.data, .size = len};
+		struct pki_dates dates = {1, 1};
+
+		assert_int_equal(pki_judge(p, &cut, 1, time(NULL), &dates), WIRE_PKI_OFF);
+		assert_int_equal(dates.not_before, 0);
+		assert_int_equal(dates.not_after, 0);
+	}
+	cert_free(leaf);
+}
+
 static void leafs_of_both_kinds_of_keys(void **state)
 {
 	CLEANUP(pki_freep) struct pki *p = PKI(NULL, ca.ec, ca.rsa);
@@ -445,6 +484,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(off_without_authority),
+		cmocka_unit_test(dates_without_authority_are_those_of_the_library),
+		cmocka_unit_test(a_leaf_that_is_none_has_no_dates),
 		cmocka_unit_test(leafs_of_both_kinds_of_keys),
 		cmocka_unit_test(only_the_leafs_own_issuer_counts),
 		cmocka_unit_test(dates_count),
