@@ -29,7 +29,7 @@ struct confine_spec {
 	unsigned memory_mib;  /* limit of memory of its own */
 	bool socketpairs;     /* may make pairs of UNIX stream sockets */
 	bool sending;         /* sendto and sendmsg, on sockets that are connected */
-	bool tcp_options;     /* setsockopt: keep-alive, TCP_NODELAY, TCP_CORK */
+	bool tcp_cork;        /* setsockopt: TCP_CORK alone */
 	bool file_flags;      /* may make descriptors (not) wait: F_GETFL and F_SETFL */
 	bool net_admin;       /* keeps CAP_NET_ADMIN, and stays in the network namespace that it was started in */
 	const int *calls;     /* system calls beyond those every program needs (confine_filter.c) and those above */

@@ -114,20 +114,10 @@ static int add_sending(scmp_filter_ctx ctx)
 					SCMP_A2(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
 }
 
-static int add_tcp_options(scmp_filter_ctx ctx)
+static int add_tcp_cork(scmp_filter_ctx ctx)
 {
-	static const struct {
-		unsigned level, name;
-	} options[] = {
-		{SOL_SOCKET, SO_KEEPALIVE},   {IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, TCP_KEEPIDLE},
-		{IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_TCP, TCP_CORK},
-	};
-	int r = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(options) && r == 0; i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
-				     SCMP_A1(SCMP_CMP_EQ, options[i].level), SCMP_A2(SCMP_CMP_EQ, options[i].name));
-	return r;
+	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2, SCMP_A1(SCMP_CMP_EQ, IPPROTO_TCP),
+				SCMP_A2(SCMP_CMP_EQ, TCP_CORK));
 }
 
 static int add_file_flags(scmp_filter_ctx ctx)
@@ -155,8 +145,8 @@ static int add_rules(scmp_filter_ctx ctx, const struct confine_spec *spec)
 		r = add_socketpairs(ctx);
 	if (r == 0 && spec->sending)
 		r = add_sending(ctx);
-	if (r == 0 && spec->tcp_options)
-		r = add_tcp_options(ctx);
+	if (r == 0 && spec->tcp_cork)
+		r = add_tcp_cork(ctx);
 	if (r == 0 && spec->file_flags)
 		r = add_file_flags(ctx);
 	return r;

@@ -42,7 +42,7 @@ int gate_confine(struct error *err)
 		.threads = true,
 		.socketpairs = true,
 		.sending = true,
-		.tcp_options = true,
+		.tcp_cork = true,
 		.file_flags = true,
 		.calls = calls,
 		.n_calls = ARRAY_SIZE(calls),
@@ -175,8 +175,13 @@ static long try_setsockopt_other(void)
 
 static long try_setsockopt_other_level(void)
 {
-	/* IP_TTL has the number of an allowed option of another level */
-	return setsockopt(WIRE_GATE_CONTROL_FD, IPPROTO_IP, TCP_KEEPINTVL, &(int){1}, sizeof(int));
+	/* IP_HDRINCL has the number of an allowed option of another level */
+	return setsockopt(WIRE_GATE_CONTROL_FD, IPPROTO_IP, TCP_CORK, &(int){1}, sizeof(int));
+}
+
+static long try_setsockopt_nodelay(void)
+{
+	return setsockopt(WIRE_GATE_CONTROL_FD, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 }
 
 static long try_socketpair_packets(void)
@@ -378,7 +383,7 @@ static long work(void)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -1;
-	if (setsockopt(WIRE_GATE_CONTROL_FD, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
+	if (setsockopt(WIRE_GATE_CONTROL_FD, IPPROTO_TCP, TCP_CORK, &(int){1}, sizeof(int)) < 0)
 		return -1;
 	if (fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0 || send(pair[1], "x", 1, MSG_NOSIGNAL) != 1)
 		return -1;
@@ -415,6 +420,7 @@ static const struct {
 	{"sendmmsg-fastopen", try_sendmmsg},
 	{"setsockopt-other", try_setsockopt_other},
 	{"setsockopt-other-level", try_setsockopt_other_level},
+	{"setsockopt-nodelay", try_setsockopt_nodelay},
 	{"socketpair-packets", try_socketpair_packets},
 	{"mount", try_mount},
 	{"umount", try_umount},

@@ -180,13 +180,11 @@ static int send_connection(struct conn *c)
 		return -errno;
 	ours = pair[0];
 	theirs = pair[1];
-	r = fd_set_nonblock(ours, true);
-	if (r < 0)
-		return r;
 	put_connection(c, n ? chain : NULL, &b);
 	/* the request's head can be read when lxd hears of the connection */
 	while (c->buffer_off < c->buffer_len) {
-		ssize_t sent = send(ours, c->buffer + c->buffer_off, c->buffer_len - c->buffer_off, MSG_NOSIGNAL);
+		ssize_t sent = send(ours, c->buffer + c->buffer_off, c->buffer_len - c->buffer_off,
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (sent <= 0)
 			break;

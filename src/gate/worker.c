@@ -1,7 +1,6 @@
 /* The threads: an epoll each, accepting, deadlines, and the orders of the main thread. */
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -146,20 +145,6 @@ static void address_of(const struct sockaddr_storage *sa, struct gate_address *r
 	}
 }
 
-static void prepare_socket(int fd)
-{
-	static const struct {
-		int level, name, value;
-	} options[] = {
-		{IPPROTO_TCP, TCP_NODELAY, 1},    {SOL_SOCKET, SO_KEEPALIVE, 1}, {IPPROTO_TCP, TCP_KEEPIDLE, 120},
-		{IPPROTO_TCP, TCP_KEEPINTVL, 30}, {IPPROTO_TCP, TCP_KEEPCNT, 4},
-	};
-
-	/* niceties: what a listening socket of another kind does not know is no error */
-	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
-}
-
 /* Is there room for one more at all? Strangers make room. */
 static bool has_room(struct worker *w, const struct gate_address *peer)
 {
@@ -188,7 +173,6 @@ static bool accept_one(struct worker *w, const struct listener *l)
 		close(fd);
 		return true;
 	}
-	prepare_socket(fd);
 	conn_new(w, fd, &peer, l->which);
 	return true;
 }

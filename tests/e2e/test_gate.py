@@ -1292,7 +1292,7 @@ def confinement(call):
 
 
 FORBIDDEN = "open creat openat2 execve execveat ptrace process_vm_readv socket connect bind mount fork clone kill prctl-dumpable unshare " \
-            "setns setuid mmap-exec chroot io_uring_setup bpf sendto-fastopen sendmsg-fastopen setsockopt-other socketpair-packets".split()
+            "setns setuid mmap-exec chroot io_uring_setup bpf sendto-fastopen sendmsg-fastopen setsockopt-other setsockopt-nodelay socketpair-packets".split()
 
 
 def test_forbidden_calls():

@@ -85,6 +85,23 @@ def test_keep_alive(admin):
     connection.close()
 
 
+def test_a_peer_that_vanishes_is_looked_for(admin):
+    """The server's end of a connection has the kernel's keep-alive timer, set for two minutes."""
+    connection = admin.connection()
+    connection.request("GET", "/1.0")
+    connection.getresponse().read()
+    port = connection.sock.getsockname()[1]
+
+    def timer():
+        rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        kind, _, left = next(row[5] for row in rows if row[2].endswith(f":{port:04X}")).partition(":")
+        return kind, int(left, 16)
+
+    # until the client's kernel has acknowledged the answer, another timer stands there
+    assert eventually(lambda: timer()[0] == "02") and 0 < timer()[1] <= 120 * os.sysconf("SC_CLK_TCK")
+    connection.close()
+
+
 def test_strangers_get_no_second_request(stranger):
     connection = stranger.connection()
     connection.request("GET", "/1.0")
