@@ -21,6 +21,7 @@
 #define QUIET_MS 2000   /* after an answer, until lxd is asked whether it needs its end any longer */
 #define PARK_MS 5000    /* for its answer to that */
 #define BUSY_MS 10000   /* until it is asked again when it does */
+#define ANSWERS 16      /* records of an answer before the others have their turn */
 #define RECORDS 16      /* given to lxd together; whole ones fill the buffer long before */
 #define DRAIN_MS 60000  /* without progress, when lxd has closed */
 #define LINGER_MS 3000
@@ -313,7 +314,7 @@ static void plain_event(struct conn *c, uint32_t events)
 
 	if (events & EPOLLOUT)
 		flush_plain(c);
-	for (i = 0; i < GATE_ROUNDS && !c->plain_eof && !c->tls_blocked && c->phase != CONN_DEAD; i++) {
+	for (i = 0; i < ANSWERS && !c->plain_eof && !c->tls_blocked && c->phase != CONN_DEAD; i++) {
 		if (i == 2)
 			cork(c, 1);
 		if (!read_plain(c))
