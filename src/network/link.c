@@ -237,7 +237,7 @@ int link_list(struct link_ns *ns, struct link_info **ret, size_t *ret_n, struct 
 
 int link_index(struct link_ns *ns, const char *name, unsigned *ret, struct error *err)
 {
-	struct link_info info;
+	struct link_info info = {0};
 	int r = link_get(ns, name, &info, err);
 
 	if (r < 0)
