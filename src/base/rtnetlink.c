@@ -98,7 +98,8 @@ void rtnl_request_put_raw(struct rtnl_request *rq, const void *data, size_t size
 
 	assert(rq->h.nlmsg_len + NLMSG_ALIGN(size) <= sizeof(*rq));
 	memset(end, 0, NLMSG_ALIGN(size));
-	memcpy(end, data, size);
+	if (size)
+		memcpy(end, data, size);
 	rq->h.nlmsg_len += NLMSG_ALIGN((uint32_t)size);
 }
 
