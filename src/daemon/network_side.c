@@ -66,6 +66,7 @@ int network_side_open(struct api *api, const char *lxd_dir, struct error *err)
 void network_side_start(struct api *api)
 {
 	networks_on_change(api->networks, instances_check_network, api->instances);
+	networks_on_up(api->networks, instances_write_entries, api->instances);
 	networks_start(api->networks);
 	instances_resume_nics(api->instances);
 	/* what all of them need, and nothing else, comes into force at once */

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/timeutil.h"
 #include "config/expand.h"
+#include "instance/nic_check.h"
 #include "instance/nics.h"
 #include "storage/received.h"
 
@@ -506,6 +507,25 @@ static void set_name(struct instance *i, const char *name)
 	mutex_unlock(&all->lock);
 }
 
+/* Is the new name free among the names in DNS of its networks? */
+static int check_new_name(struct instance *i, const char *name, struct error *err)
+{
+	CLEANUP(instance_expanded_done) struct instance_expanded x = {0};
+	auto_free char *new_name = xstrdup(name);
+	struct db_instance row;
+	struct nic_check c = {.reason = NIC_CHECK_RENAME, .row = &row, .old = &i->row, .devices = &x.devices};
+	int r;
+
+	mutex_lock(&i->all->lock);
+	row = i->row; /* borrows all but the name */
+	row.name = new_name;
+	r = instance_expand(i->all, &i->row, NULL, &x, err);
+	if (r == 0)
+		r = nic_check(i->all, &c, err);
+	mutex_unlock(&i->all->lock);
+	return r;
+}
+
 /* The row says that a rename is under way: a restart finds the tree under either name and puts the old one back. */
 static int rename_busy(struct instance *i, const char *name, struct error *err)
 {
@@ -520,6 +540,8 @@ static int rename_busy(struct instance *i, const char *name, struct error *err)
 
 	if (r == 0 && instance_find(all, i->row.project, name, &other, &undo) == 0)
 		r = error_set(err, 409, "Name \"%s\" already in use", name);
+	if (r == 0)
+		r = check_new_name(i, name, err);
 	if (r == 0)
 		r = db_instance_set_phase(db, i->row.id, DB_RENAMING, name, err);
 	if (r < 0)

@@ -212,6 +212,9 @@ void instance_network_nics_free(struct instance_network_nic *nics, size_t n);
 int instances_check_network(void *arg, const struct network_view *before, const struct network_view *after,
 			    struct error *err);
 
+/* A network_up_fn, @arg being the instances: make the host entries of its dnsmasq be those of the NICs on it. */
+void instances_write_entries(void *arg, const char *network);
+
 /* Rename a profile in the store and in every instance that names it, at once. */
 int instances_rename_profile(struct instances *all, const struct db_profile *renamed, const char *old_name,
 			     struct error *err);

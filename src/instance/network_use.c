@@ -1,10 +1,12 @@
-/* Which NICs use a network: for lists of users, for leases, and for changes that would shut some of them out. */
+/* Which NICs use a network: for lists of users, for leases, for the host entries of its dnsmasq, and for changes that
+ * would shut some of them out. */
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "instance/instance_internal.h"
-#include "network/network.h"
+#include "network/nic.h"
 
 bool device_uses_network(const struct strmap *device, const char *network)
 {
@@ -115,6 +117,123 @@ void instance_network_nics_free(struct instance_network_nic *nics, size_t n)
 		free(nics[i].instance);
 	free(nics);
 }
+
+/* --- host entries --- */
+
+/* A NIC as it is configured now, copied. */
+struct entry {
+	char *project;
+	char *instance;
+	char *device;
+	struct strmap options;
+	struct strmap volatile_;
+};
+
+struct entries {
+	struct entry *items;
+	size_t n;
+};
+
+static void entries_done(struct entries *e)
+{
+	for (size_t i = 0; i < e->n; i++) {
+		free(e->items[i].project);
+		free(e->items[i].instance);
+		free(e->items[i].device);
+		strmap_done(&e->items[i].options);
+		strmap_done(&e->items[i].volatile_);
+	}
+	free(e->items);
+	*e = (struct entries){0};
+}
+
+static int add_entry(const struct db_instance *row, const char *name, const struct strmap *device, void *arg,
+		     struct error *err UNUSED)
+{
+	struct entries *list = arg;
+	struct entry e = {.project = xstrdup(row->project), .instance = xstrdup(row->name), .device = xstrdup(name)};
+
+	strmap_copy(&e.options, device);
+	strmap_copy(&e.volatile_, &row->volatile_);
+	list->items = xreallocarray(list->items, list->n + 1, sizeof(*list->items));
+	list->items[list->n++] = e;
+	return 0;
+}
+
+static bool entries_equal(const struct entries *a, const struct entries *b)
+{
+	bool equal = a->n == b->n;
+
+	for (size_t i = 0; equal && i < a->n; i++) {
+		const struct entry *x = &a->items[i], *y = &b->items[i];
+
+		equal = streq(x->project, y->project) && streq(x->instance, y->instance) &&
+			streq(x->device, y->device) && strmap_equal(&x->options, &y->options) &&
+			strmap_equal(&x->volatile_, &y->volatile_);
+	}
+	return equal;
+}
+
+/* Tell dnsmasq of each, or (@labels not NULL) only collect what they are called. */
+static void write_entries(struct instances *all, const struct entries *e, struct strv *labels)
+{
+	for (size_t i = 0; i < e->n; i++) {
+		const struct entry *x = &e->items[i];
+		const struct nic_owner owner = {x->project, x->instance, x->device};
+		auto_error struct error err = ERROR_INIT;
+		auto_nic struct nic n = NIC_INIT;
+		int r = nic_read(all->networks, &owner, &x->options, &x->volatile_, &n, &err);
+
+		if (r == 0 && labels)
+			strv_add(labels, n.label);
+		else if (r == 0)
+			r = nic_host_entry_set(all->networks, &n, &err);
+		if (r < 0)
+			log_warn("DHCP and DNS do not know a network device", LOG_STR("instance", x->instance),
+				 LOG_STR("device", x->device), LOG_ERR(&err));
+	}
+}
+
+static int remove_others(struct instances *all, const char *network, const struct entries *e, struct error *err)
+{
+	struct dnsmasq *d = networks_dnsmasq(all->networks, network);
+	auto_strv struct strv labels = STRV_INIT;
+
+	write_entries(all, e, &labels);
+	return d ? dnsmasq_hosts_keep(d, &labels, err) : 0;
+}
+
+/*
+ * Instances may change meanwhile, and write entries of their own after each change. So what does not belong goes first,
+ * and after writing we look whether something else should have been written.
+ */
+void instances_write_entries(void *arg, const char *network)
+{
+	CLEANUP(entries_done) struct entries e = {0};
+	auto_error struct error err = ERROR_INIT;
+	struct instances *all = arg;
+	int r = each_nic(all, network, add_entry, &e, &err);
+
+	if (r == 0)
+		r = remove_others(all, network, &e, &err);
+	while (r == 0) {
+		CLEANUP(entries_done) struct entries now = {0};
+		bool same;
+
+		write_entries(all, &e, NULL);
+		r = each_nic(all, network, add_entry, &now, &err);
+		same = entries_equal(&e, &now);
+		entries_done(&e);
+		e = now;
+		now = (struct entries){0};
+		if (same)
+			break;
+	}
+	if (r < 0)
+		log_warn("DHCP and DNS may not know all network devices", LOG_STR("network", network), LOG_ERR(&err));
+}
+
+/* --- changes of a network --- */
 
 struct change {
 	const struct network_view *before;

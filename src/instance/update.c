@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/strbuf.h"
+#include "instance/nic_check.h"
 #include "instance/nics.h"
 
 /* Copy of all that instance_update() may change, and what it needs beside. */
@@ -110,6 +111,19 @@ static int check_profiles_exist(struct instances *all, const struct db_instance 
 	return r;
 }
 
+/* Has another instance taken an address since the check? The caller holds the references, as all do who store NICs. */
+static int check_nics_again(struct instance *i, const struct db_instance *row, const struct mapmap *devices,
+			    struct error *err)
+{
+	struct nic_check c = {.reason = NIC_CHECK_UPDATE, .row = row, .old = &i->row, .devices = devices};
+	int r;
+
+	mutex_lock(&i->all->lock);
+	r = nic_check(i->all, &c, err);
+	mutex_unlock(&i->all->lock);
+	return r;
+}
+
 /* The new row in memory. Project and name keep their place: others read them without the lock. */
 static void take_row(struct instance *i, struct db_instance *row)
 {
@@ -147,6 +161,8 @@ static int commit(struct instance *i, struct db_instance *row, const struct inst
 		return r;
 	instances_hold_references(i->all);
 	r = check_profiles_exist(i->all, row, err);
+	if (r == 0)
+		r = check_nics_again(i, row, &after->devices, err);
 	keep_own_keys(i, row);
 	if (r == 0)
 		r = write_row(i, row, err);

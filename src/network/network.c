@@ -112,6 +112,12 @@ void networks_on_change(struct networks *all, network_check_fn check, void *arg)
 	all->check_arg = arg;
 }
 
+void networks_on_up(struct networks *all, network_up_fn fn, void *arg)
+{
+	all->on_up = fn;
+	all->up_arg = arg;
+}
+
 void networks_on_available(struct networks *all, network_available_fn fn, void *arg)
 {
 	all->on_available = fn;
@@ -174,6 +180,13 @@ const char *networks_status(struct networks *all, const char *name)
 	return availability(all, name) > 0 ? "Created" : "Unavailable";
 }
 
+void network_set_up(struct networks *all, struct network *n)
+{
+	network_set_available(all, n, true);
+	if (all->on_up)
+		all->on_up(all->up_arg, n->name);
+}
+
 void network_tell(struct networks *all, const char *name, const char *message)
 {
 	if (all->warn)
@@ -195,7 +208,10 @@ static int start_one(struct networks *all, struct network *n, struct error *err)
 	if (row.phase == DB_RENAMING)
 		return network_undo_rename(all, &row, n, err);
 	r = network_bring_up(all, &row, n->dnsmasq, NULL, err);
-	network_set_available(all, n, r == 0);
+	if (r == 0)
+		network_set_up(all, n);
+	else
+		network_set_available(all, n, false);
 	return r;
 }
 

@@ -38,6 +38,12 @@ typedef int (*network_check_fn)(void *arg, const struct network_view *before, co
 /* A network that could not be started is there now. In a thread of its own. */
 typedef void (*network_available_fn)(void *arg, const char *name);
 
+/*
+ * A network is up: at its start, or after a change, which is stored. Time to tell its dnsmasq of the NICs on it. The
+ * lock for changes is held.
+ */
+typedef void (*network_up_fn)(void *arg, const char *name);
+
 /* Load; nothing is started. */
 int networks_new(const struct networks_spec *spec, struct networks **ret, struct error *err);
 void networks_free(struct networks *all);
@@ -45,6 +51,8 @@ void networks_free(struct networks *all);
 void networks_start(struct networks *all);
 /* Set before networks_start(); each NULL: nobody asks. */
 void networks_on_change(struct networks *all, network_check_fn check, void *arg);
+/* Same. */
+void networks_on_up(struct networks *all, network_up_fn fn, void *arg);
 /* Same. */
 void networks_on_available(struct networks *all, network_available_fn fn, void *arg);
 /* Full shutdown: take every network down. */

@@ -145,7 +145,7 @@ static int change_live(struct networks *all, struct network *n, const struct db_
 	if (r == 0)
 		r = store_network_update(all->store, row, err);
 	if (r == 0) {
-		network_set_available(all, n, true);
+		network_set_up(all, n);
 		network_tell(all, n->name, NULL);
 		return 0;
 	}

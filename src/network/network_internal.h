@@ -22,6 +22,8 @@ struct networks {
 	void *warn_arg;
 	network_check_fn check;
 	void *check_arg;
+	network_up_fn on_up;
+	void *up_arg;
 	network_available_fn on_available;
 	void *available_arg;
 	struct loop_timer *retry; /* loop's thread */
@@ -43,6 +45,8 @@ struct network *network_add(struct networks *all, const char *name);
 void network_drop(struct networks *all, struct network *n);
 /* May NICs come to it? */
 void network_set_available(struct networks *all, struct network *n, bool available);
+/* It is as its row in the store says: they may, and its dnsmasq is told of them. */
+void network_set_up(struct networks *all, struct network *n);
 /* Raise the warning that a network is not available; NULL: it is. */
 void network_tell(struct networks *all, const char *name, const char *message);
 

@@ -158,7 +158,7 @@ static int check_new(struct server *s, const char *name, const char *devices, st
 	return check(s, NIC_CHECK_CREATE, &row, NULL, devices, err);
 }
 
-static void new_instances(void **state)
+static UNSHARED void new_instances(void **state)
 {
 	struct server *s = *state;
 	auto_error struct error err = ERROR_INIT;
@@ -200,7 +200,7 @@ static void what_comes_from_a_profile_is_called_so(void **state)
 		     "Invalid expanded devices: Device validation failed for \"eth0\": ");
 }
 
-static void only_what_changes_is_checked_for_conflicts(void **state)
+static UNSHARED void only_what_changes_is_checked_for_conflicts(void **state)
 {
 	struct server *s = *state;
 	static const char *const old_devices = "eth0:network=br0;ipv4.address=192.0.2.10";
@@ -239,7 +239,7 @@ static void start_says_what_does_not_fit_any_more(void **state)
 		"\"br0\" subnet");
 }
 
-static void a_new_name_may_be_taken_in_dns(void **state)
+static UNSHARED void a_new_name_may_be_taken_in_dns(void **state)
 {
 	struct server *s = *state;
 	CLEANUP(db_instance_done) struct db_instance row = make_row(1, "C2", "eth0:network=br0", "");
@@ -267,7 +267,7 @@ static void names_inside_are_compared_with_what_is_remembered(void **state)
 		     &err, 400, "Duplicate NIC name detected \"eth0\"");
 }
 
-static void a_changed_profile_reaches_all_its_users(void **state)
+static UNSHARED void a_changed_profile_reaches_all_its_users(void **state)
 {
 	struct server *s = *state;
 	auto_error struct error err = ERROR_INIT;
