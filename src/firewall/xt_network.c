@@ -94,7 +94,7 @@ void xt_render_networks(enum xt_table t, const struct firewall_state *s, struct 
 	}
 }
 
-void xt_render_routed(const struct firewall_state *s, struct xt_body *b)
+void xt_render_routed(enum xt_table t, const struct firewall_state *s, struct xt_body *b)
 {
 	const struct firewall_list *routed = &s->lists[FIREWALL_ROUTED];
 	char comment[XT_COMMENT_SIZE];
@@ -102,7 +102,12 @@ void xt_render_routed(const struct firewall_state *s, struct xt_body *b)
 	for (size_t i = 0; i < routed->len; i++) {
 		const struct firewall_routed *r = routed->items[i];
 
+		xt_comment(comment, r->label, " rpfilter");
+		/* which rpfilter lets through, for it cannot be forwarded; the host would take it */
+		if (t == XT_V6_RAW)
+			xt_rule(b, "lxd-pre", "-i %s -s ::/128 -m comment --comment \"%s\" -j DROP", r->host_if,
+				comment);
 		xt_rule(b, "lxd-pre", "-i %s -m rpfilter --invert -m comment --comment \"%s\" -j DROP", r->host_if,
-			xt_comment(comment, r->label, " rpfilter"));
+			comment);
 	}
 }

@@ -64,7 +64,7 @@ void xt_render_eb_nat(const struct firewall_state *s, struct xt_body *b);
 void xt_render_eb_filter(const struct firewall_state *s, struct xt_body *b);
 void xt_render_advertisements(const struct firewall_state *s, struct xt_body *b);
 void xt_render_networks(enum xt_table t, const struct firewall_state *s, struct xt_body *b);
-void xt_render_routed(const struct firewall_state *s, struct xt_body *b);
+void xt_render_routed(enum xt_table t, const struct firewall_state *s, struct xt_body *b);
 
 /* Append a rule; @chain is noted when it is new. */
 void xt_rule(struct xt_body *b, const char *chain, const char *fmt, ...) PRINTF_LIKE(3, 4);

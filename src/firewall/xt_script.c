@@ -104,7 +104,7 @@ void xt_render(enum xt_table t, const struct firewall_state *s, struct xt_body *
 	else if (t == XT_EB_FILTER)
 		xt_render_eb_filter(s, ret);
 	else if (t == XT_V4_RAW || t == XT_V6_RAW)
-		xt_render_routed(s, ret);
+		xt_render_routed(t, s, ret);
 	else
 		xt_render_networks(t, s, ret);
 	if (t == XT_V6_FILTER)

@@ -19,10 +19,10 @@ def lan():
     lans.run("ip", "link", "delete", made.bridge)
 
 
-@pytest.fixture(scope="module", params=["nftables"])
+@pytest.fixture(scope="module", params=["nftables", "xtables"])
 def firewall(request, lan, tmp_path_factory):
     nft("flush", "ruleset")
-    lan.behind_ip_filters = request.param == "xtables"
+    lan.xtables = request.param == "xtables"
     made = Firewall(tmp_path_factory.mktemp("firewall"), request.param)
     made.ask("start")
     assert made.ask("driver") == request.param

@@ -103,6 +103,7 @@ def test_routed(fw):
         rule = saved(program)["raw"][-1]
         assert "-i veth1" in rule and "-m rpfilter --invert" in rule and "-j DROP" in rule
         assert "generated for LXD container c1 (eth0) rpfilter" in rule
+    assert "-A lxd-pre -s ::/128 -i veth1" in saved("ip6tables")["raw"][-2]
     fw.ask("routed-remove", "c1.eth0")
     assert everything() == {program: {} for program in PROGRAMS}
 

@@ -28,11 +28,11 @@ def test_without_filters_every_frame_arrives(lan):
 
 
 def test_without_filters_advertisements_reach_the_hosts_stack(lan):
-    lan.behind_ip_filters = True
+    lan.xtables = True
     try:
         check(lan, "none")
     finally:
-        lan.behind_ip_filters = False
+        lan.xtables = False
 
 
 @pytest.mark.parametrize("column", list(COLUMNS)[1:])

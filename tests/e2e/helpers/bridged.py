@@ -8,7 +8,7 @@ from . import lan as lans
 from .daemon import TOP
 from .truth_table import COLUMNS, ROUTES
 
-DRIVERS = ["nftables"]
+DRIVERS = ["nftables", "xtables"]
 NETWORK = {"ipv4.address": "192.0.2.1/24", "ipv6.address": "2001:db8::1/64", "ipv4.nat": "false", "ipv6.nat": "false"}
 ADDRESSES = {"a": ("192.0.2.10/24", "2001:db8::10/64"), "b": ("192.0.2.3/24", "2001:db8::3/64")}
 
@@ -28,12 +28,17 @@ def use_driver(daemon, driver):
     assert daemon.api.get("/1.0")["environment"]["firewall"] == driver
 
 
+def xtables_rules(program):
+    """What the programs of xtables show of their rules; nft does not know all that is in them."""
+    return [f"{program} {line}" for line in lans.run(program).splitlines() if line.startswith("-A")]
+
+
 def ruleset():
     """
-    Every packet filter rule there is (of the xtables programs, too), one a line: chains and the elements of sets in one order, rules
-    in their own, without counters and numbers that differ from one listing to the next.
+    Every packet filter rule there is, one a line: chains and the elements of sets in one order, rules in their own, without counters
+    and numbers that differ from one listing to the next.
     """
-    lines = []
+    lines = [line for program in ("ebtables-save", "iptables-save", "ip6tables-save") for line in xtables_rules(program)]
     places = collections.Counter()
     for kind, thing in (pair for entry in json.loads(lans.run("nft", "-j", "list", "ruleset"))["nftables"] for pair in entry.items()):
         if kind not in ("chain", "rule", "set", "map"):
@@ -136,7 +141,7 @@ class Pair:
     def lan(self):
         """What is to be seen of A, which runs, and B."""
         made = lans.Lan(self.network, port(self.daemon, self.a, ADDRESSES["a"]), port(self.daemon, self.b, ADDRESSES["b"]),
-                        behind_ip_filters=self.driver == "xtables")
+                        xtables=self.driver == "xtables")
         try:
             yield made
         finally:

@@ -151,8 +151,13 @@ def advertisement(number, target, source, *macs, headers=(), flags=OVERRIDE, des
 
 
 def is_advertisement(frame):
-    """An untagged neighbour advertisement without extension headers."""
-    return frame[12:14] == struct.pack("!H", IPV6) and frame[20] == ICMPV6 and frame[54] == NEIGHBOUR_ADVERTISEMENT
+    """An untagged neighbour advertisement, also behind those extension headers that its receivers skip in multicast packets."""
+    if frame[12:14] != struct.pack("!H", IPV6):
+        return False
+    kind, at = frame[20], 54
+    while kind in (HOP_BY_HOP, DESTINATION, FRAGMENT):
+        kind, at = frame[at], at + 8
+    return kind == ICMPV6 and frame[at] == NEIGHBOUR_ADVERTISEMENT
 
 
 def solicitation(number, target, source, *macs):

@@ -187,12 +187,12 @@ class Result(typing.NamedTuple):
 
 class Lan:
     """
-    Machine @a sends, @b is its neighbour; both hang on @bridge. With @behind_ip_filters an advertisement counts as seen by the host
-    only when it came through the host's IP packet filters too, which are behind the place where packet sockets listen.
+    Machine @a sends, @b is its neighbour; both hang on @bridge. With @xtables an advertisement counts as seen by the host only when
+    it came through ip6tables too, which is behind the place where packet sockets listen.
     """
 
-    def __init__(self, bridge, a, b, behind_ip_filters=False):
-        self.bridge, self.a, self.b, self.behind_ip_filters = bridge, a, b, behind_ip_filters
+    def __init__(self, bridge, a, b, xtables=False):
+        self.bridge, self.a, self.b, self.xtables = bridge, a, b, xtables
         self.host = Watcher(bridge)
         self.stack = HostStack()
         self.learned = Forwarding()
@@ -219,6 +219,15 @@ class Lan:
                 assert time.monotonic() < end, f"a watcher is blind: {frame.hex()}"
                 time.sleep(0.005)
 
+    def seen(self, crafts, sent):
+        """For each frame the letters of those that have seen it since the last call."""
+        at_host, at_b, in_stack = self.host.take(), self.b.watcher.take(), self.stack.take()
+        for craft, frame in zip(crafts, sent):
+            host = any(craft.found_in(frame, data) for data in at_host)
+            if self.xtables and frames.is_advertisement(frame):
+                host = host and frames.ipv6_marker(craft.number) in in_stack
+            yield "H" * host + "P" * any(craft.found_in(frame, data) for data in at_b)
+
     def shoot(self, builders, send=None):
         """Sends the frames of all @builders (functions of a Craft) at once and gives back a Result for each."""
         self.alive()
@@ -229,16 +238,12 @@ class Lan:
         (send or self.a.send)(*sent)
         time.sleep(SETTLE)
         learned, port = self.learned.take(), socket.if_nametoindex(self.a.host_end)
-        at_host, at_b, in_stack = self.host.take(), self.b.watcher.take(), self.stack.take()
+        seen = list(self.seen(crafts, sent))
         self.alive()
         results = []
-        for craft, frame in zip(crafts, sent):
-            host = any(craft.found_in(frame, data) for data in at_host)
-            if self.behind_ip_filters and frames.is_advertisement(frame):
-                host = host and frames.ipv6_marker(craft.number) in in_stack
-            seen = "H" * host + "P" * any(craft.found_in(frame, data) for data in at_b)
+        for frame, where in zip(sent, seen):
             source = frame[6:12].hex(":")
-            results.append(Result(seen, source, source != self.a.mac and (source, port) in learned))
+            results.append(Result(where, source, source != self.a.mac and (source, port) in learned))
         return results
 
     def send_one(self, build):
@@ -247,7 +252,7 @@ class Lan:
     @contextlib.contextmanager
     def reversed(self):
         """The same bridge with B as the one that sends."""
-        other = Lan(self.bridge, self.b, self.a, self.behind_ip_filters)
+        other = Lan(self.bridge, self.b, self.a, self.xtables)
         try:
             yield other
         finally:

@@ -111,8 +111,9 @@ class Row(typing.NamedTuple):
     cells: str
     build: typing.Callable[[Craft], bytes]
 
-    def expected(self, column):
-        return dict(zip(COLUMNS, self.cells.split()))[column].strip("-")
+    def expected(self, column, xtables=False):
+        cells = XTABLES.get(self.name, self.cells) if xtables else self.cells
+        return dict(zip(COLUMNS, cells.split()))[column].strip("-")
 
 
 HOP, DST, RTG, FRG = (f.HOP_BY_HOP, f.options), (f.DESTINATION, f.options), (f.ROUTING, f.routing), (f.FRAGMENT, f.atomic_fragment)
@@ -228,6 +229,14 @@ ROWS = [
     Row("ipv4 own source, neighbour's ethernet", "HP -  -  -  -  -  -  -", lambda c: c.v4(c.own4, ether=c.neighbour_mac)),
 ]
 
+# Where ebtables and ip6tables differ.
+XTABLES = {
+    # ebtables does not look at addresses in such ARP, so all of it is dropped.
+    "arp of 802 hardware, foreign ip":           "HP -  -  -  -  -  -  -",
+    # Seen on the bridge only: ip6tables drops it behind that, and hosts take no routing header in a packet to a group anyway.
+    "na foreign behind routing header":          "HP H  H  H  H  H  -  -",
+}
+
 
 def differences(lan, column, send=None, kept=()):
     """
@@ -236,7 +245,7 @@ def differences(lan, column, send=None, kept=()):
     """
     wrong = []
     for row, result in zip(ROWS, lan.shoot([row.build for row in ROWS], send)):
-        want = row.expected(column)
+        want = row.expected(column, lan.xtables)
         if result.ports != want:
             wrong.append(f"{column}: {row.name}: seen at {result.ports or 'no place'}, not {want or 'no place'}")
         if result.learned != (column == "none" and result.source not in (lan.a.mac, *kept)):
