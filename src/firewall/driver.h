@@ -5,13 +5,14 @@
 #pragma once
 
 #include "firewall/nfnetlink.h"
+#include "firewall/reaper.h"
 #include "firewall/state.h"
 
 struct firewall_driver {
 	const char *name;
 	/* Try what the driver needs here: 400 naming what is missing, which may be a program or a feature. *@ret is
-	 * given to the other functions. @loop may be NULL (tests). */
-	int (*start)(struct loop *loop, void **ret, struct error *err);
+	 * given to the other functions; @reaper is borrowed. */
+	int (*start)(struct reaper *reaper, void **ret, struct error *err);
 	/* Leaves the rules as they are. */
 	void (*stop)(void *driver);
 	/* Could this be put in force? 400 naming what is missing. */

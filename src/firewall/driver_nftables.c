@@ -109,12 +109,12 @@ static int probe(struct nft_driver *d, struct error *err)
 	return 0;
 }
 
-static int driver_start(struct loop *loop, void **ret, struct error *err)
+static int driver_start(struct reaper *reaper, void **ret, struct error *err)
 {
 	struct nft_driver *d = xnew(struct nft_driver);
 	int r;
 
-	d->client = nft_client_new(loop);
+	d->client = nft_client_new(reaper);
 	d->netlink = nfnl_open(0, err);
 	r = d->netlink < 0 ? error_status(err, 400) : probe(d, err);
 	if (r < 0) {

@@ -142,7 +142,7 @@ static bool has_ipv6(void)
 	return access("/proc/sys/net/ipv6", F_OK) == 0;
 }
 
-static int driver_start(struct loop *loop UNUSED, void **ret, struct error *err)
+static int driver_start(struct reaper *reaper UNUSED, void **ret, struct error *err)
 {
 	struct xt_driver *d = xnew(struct xt_driver);
 	int r = 0;

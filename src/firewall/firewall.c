@@ -21,7 +21,7 @@ static int start_named(const char *name, const struct firewall *fw, const struct
 	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
 		if (streq(drivers[i]->name, name)) {
 			*ret = drivers[i];
-			return drivers[i]->start(fw->loop, ret_data, err);
+			return drivers[i]->start(fw->reaper, ret_data, err);
 		}
 	}
 	return error_set(err, 400, "Unknown firewall driver \"%s\"", name);
@@ -38,7 +38,7 @@ static int start_driver(const char *name, const struct firewall *fw, const struc
 	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
 		auto_error struct error e = ERROR_INIT;
 
-		if (drivers[i]->start(fw->loop, ret_data, &e) == 0) {
+		if (drivers[i]->start(fw->reaper, ret_data, &e) == 0) {
 			*ret = drivers[i];
 			return 0;
 		}
@@ -52,7 +52,7 @@ int firewall_new(const struct firewall_spec *spec, struct firewall **ret, struct
 	struct firewall *fw = xnew(struct firewall);
 	auto_error struct error e = ERROR_INIT;
 
-	fw->loop = spec->loop;
+	fw->reaper = reaper_new(spec->loop);
 	fw->warn = spec->warn;
 	fw->warn_arg = spec->warn_arg;
 	mutex_init(&fw->lock);
@@ -74,6 +74,7 @@ void firewall_free(struct firewall *fw) UNSHARED
 	strmap_done(&fw->warned);
 	if (fw->driver)
 		fw->driver->stop(fw->driver_data);
+	reaper_free(fw->reaper);
 	firewall_state_done(&fw->state);
 	free(fw->why);
 	mutex_done(&fw->lock);
@@ -140,7 +141,7 @@ static int clear(const struct firewall *fw, const struct firewall_driver *driver
 {
 	static const struct firewall_state nothing;
 	void *data = NULL;
-	int r = driver->start(fw->loop, &data, err);
+	int r = driver->start(fw->reaper, &data, err);
 
 	if (r < 0)
 		return r;

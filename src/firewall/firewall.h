@@ -71,7 +71,7 @@ struct firewall_spec {
  * then each change that needs rules does, with the reason. Changes are only noted until firewall_start().
  */
 int firewall_new(const struct firewall_spec *spec, struct firewall **ret, struct error *err);
-/* Leaves all rules in force. The loop may have ended before. */
+/* Leaves all rules in force. The loop must have ended (loop_free()). */
 void firewall_free(struct firewall *fw);
 /*
  * Put everything that has been noted into the kernel as one change, and remove whatever else of ours is there (of

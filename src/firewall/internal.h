@@ -12,7 +12,7 @@
 #include "firewall/watch.h"
 
 struct firewall {
-	struct loop *loop;
+	struct reaper *reaper;
 	firewall_warn_fn warn;
 	void *warn_arg;
 	struct mutex

@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
@@ -18,49 +17,19 @@
 
 #define ANSWER_S 60 /* thousands of NICs take a few seconds */
 
-/* A process that was started; the loop's thread reaps it. */
-struct child {
-	struct loop *loop;
-	pid_t pid;
-	int pidfd;
-};
-
 struct nft_client {
-	struct loop *loop;
+	struct reaper *reaper;
 	int sock;  /* -EBADF: no process */
-	int pidfd; /* ours to send signals by; the loop has its own */
-	struct child *unwatched;
+	int pidfd; /* ours to send signals by; the reaper has its own */
 };
 
-struct nft_client *nft_client_new(struct loop *loop)
+struct nft_client *nft_client_new(struct reaper *reaper)
 {
 	struct nft_client *c = xnew(struct nft_client);
 
-	c->loop = loop;
+	c->reaper = reaper;
 	c->sock = c->pidfd = -EBADF;
 	return c;
-}
-
-static void child_reap(struct child *child)
-{
-	while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	fd_close(child->pidfd);
-	free(child);
-}
-
-static void on_end(struct loop_source *src, uint32_t events UNUSED, void *arg)
-{
-	loop_remove(src);
-	child_reap(arg);
-}
-
-static void watch_child(void *arg)
-{
-	struct child *child = arg;
-
-	if (!loop_add(child->loop, child->pidfd, EPOLLIN, on_end, child))
-		child_reap(child);
 }
 
 /* Without its socket the process ends by itself. */
@@ -68,9 +37,6 @@ static void hang_up(struct nft_client *c)
 {
 	c->sock = fd_close(c->sock);
 	c->pidfd = fd_close(c->pidfd);
-	if (c->unwatched)
-		child_reap(c->unwatched);
-	c->unwatched = NULL;
 }
 
 void nft_client_free(struct nft_client *c)
@@ -102,7 +68,6 @@ static int start(struct nft_client *c, struct error *err)
 	auto_free char *program = process_helper_path(WIRE_NFT_PROGRAM);
 	const char *const argv[] = {program, NULL};
 	struct process_spec spec = PROCESS_SPEC_INIT;
-	struct child *child;
 	int pair[2], pidfd, r = wire_pair(pair, err);
 	pid_t pid;
 
@@ -120,12 +85,7 @@ static int start(struct nft_client *c, struct error *err)
 	}
 	c->sock = pair[0];
 	c->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
-	child = xnew(struct child);
-	*child = (struct child){c->loop, pid, pidfd};
-	if (c->loop)
-		loop_post(c->loop, watch_child, child);
-	else
-		c->unwatched = child;
+	reaper_add(c->reaper, pid, pidfd);
 	return 0;
 }
 

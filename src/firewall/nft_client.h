@@ -5,13 +5,13 @@
 #pragma once
 
 #include "base/error.h"
-#include "base/loop.h"
 #include "base/strbuf.h"
+#include "firewall/reaper.h"
 
 struct nft_client;
 
-/* @loop learns of the process's end; NULL: it is waited for when the next is started (tests). */
-struct nft_client *nft_client_new(struct loop *loop);
+/* @reaper is borrowed, and outlives the client. */
+struct nft_client *nft_client_new(struct reaper *reaper);
 /* Lets the process end. */
 void nft_client_free(struct nft_client *c);
 /* Carry @script out as one transaction. 500 with what the kernel or libnftables says; nothing has changed then. */

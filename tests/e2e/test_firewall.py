@@ -270,6 +270,16 @@ def test_helper_is_confined_and_ends(fw):
     assert chain("bridge lxd", "in.c1.eth0")
 
 
+def test_large_work_gives_the_memory_back(fw):
+    for i in range(60):
+        nic(fw, "both", f"c{i}.eth0", f"veth{i}", f"00:16:3e:01:00:{i:02x}")
+    pid = helper()
+    fw.ask("start")
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"), timeout=3, what="lxd-nft has ended")
+    nic(fw, "mac", "c0.eth0", "veth0", "00:16:3e:01:00:00")
+    assert len(chains("bridge lxd")) == 123
+
+
 def test_helper_killed(fw):
     nic(fw, "both")
     before = ruleset()
