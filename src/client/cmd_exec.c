@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <termios.h>
 
@@ -16,7 +15,7 @@
 #include "base/jsonw.h"
 #include "base/str.h"
 #include "client/client.h"
-#include "http/wsclient.h"
+#include "client/session.h"
 
 #define CHUNK (64 * 1024)
 #define QUEUE_MAX (256 * 1024)
@@ -88,17 +87,6 @@ static int read_environment(struct cli *c, struct strmap *ret, struct error *err
 	return 0;
 }
 
-static bool window_size(unsigned *width, unsigned *height)
-{
-	struct winsize ws;
-
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0)
-		return false;
-	*width = ws.ws_col;
-	*height = ws.ws_row;
-	return true;
-}
-
 static int request_body(struct cli *c, bool interactive, struct strbuf *out, struct error *err)
 {
 	auto_strmap struct strmap env = STRMAP_INIT;
@@ -109,7 +97,7 @@ static int request_body(struct cli *c, bool interactive, struct strbuf *out, str
 	if (r < 0)
 		return r;
 	if (interactive)
-		window_size(&width, &height);
+		session_window_size(&width, &height);
 	jsonw_object_begin(&w);
 	jsonw_key(&w, "command");
 	jsonw_array_begin(&w);
@@ -166,13 +154,8 @@ static void send_signal(struct session *s, int sig)
 
 static void send_window_size(struct session *s)
 {
-	auto_free char *msg = NULL;
-	unsigned width, height;
-
-	if (!s->interactive || !window_size(&width, &height))
-		return;
-	msg = xasprintf("{\"command\":\"window-resize\",\"args\":{\"width\":\"%u\",\"height\":\"%u\"}}", width, height);
-	wsclient_send(s->control.ws, true, msg, strlen(msg));
+	if (s->interactive)
+		session_send_window_size(s->control.ws);
 }
 
 static void handle_signal(struct session *s)
@@ -249,31 +232,13 @@ static void relay(struct session *s)
 
 /* ---- the session ---- */
 
-static int open_stream(struct session *s, struct api *a, const char *operation, const struct json *fds,
-		       const char *name, struct stream *st, struct error *err)
-{
-	const char *secret = json_get_str(fds, name);
-	auto_free char *escaped = NULL;
-	auto_free char *url = NULL;
-	auto_free char *full = NULL;
-
-	if (!secret)
-		return error_set(err, 500, "The server sent no secret for stream %s", name);
-	escaped = url_escaped(secret);
-	url = xasprintf("%.*s/websocket?secret=%s", (int)strcspn(operation, "?"), operation, escaped);
-	full = api_path(a, url);
-	return wsclient_open(a->http, full, st == &s->control ? on_control : on_data, s, &st->ws, err);
-}
-
 static int connect_session(struct session *s, struct api *a, const struct api_reply *reply, struct error *err)
 {
 	static const char *const names[] = {"0", "1", "2"};
-	const struct json *fds = json_get(json_get(reply->metadata, "metadata"), "fds");
-	int r;
+	int r = session_open_socket(a, reply, "control", on_control, s, &s->control.ws, err);
 
-	r = open_stream(s, a, reply->operation, fds, "control", &s->control, err);
 	for (size_t i = 0; r >= 0 && i < s->count; i++)
-		r = open_stream(s, a, reply->operation, fds, names[i], &s->streams[i], err);
+		r = session_open_socket(a, reply, names[i], on_data, s, &s->streams[i].ws, err);
 	return r;
 }
 

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/yamltext.h"
 #include "client/client.h"
+#include "client/console.h"
 #include "client/image_pull.h"
 #include "client/instance.h"
 #include "client/state.h"
@@ -257,11 +258,12 @@ static int run_launch(struct cli *c, struct error *err)
 	auto_free char *name = NULL;
 	auto_free char *url = NULL;
 	auto_free char *body = state_body("start", -1, false, false);
+	const char *console = option_given(c->options, "console") ? option_str(c->options, "console") : NULL;
 	int r;
 
-	if (option_given(c->options, "console"))
-		return error_set(err, 501, "The console is not supported yet");
-	r = create(c, &dest, &name, err);
+	r = console ? console_check(console, err) : 0;
+	if (r == 0)
+		r = create(c, &dest, &name, err);
 	if (r < 0)
 		return r;
 	if (!cli_quiet(c))
@@ -272,7 +274,7 @@ static int run_launch(struct cli *c, struct error *err)
 	if (r < 0)
 		return error_set(err, 400, "%s\nTry `lxc info --show-log %s:%s` for more info", error_msg(err),
 				 dest.remote, name);
-	return 0;
+	return console ? console_attach(dest.api, name, console, err) : 0;
 }
 
 #define INIT_OPTIONS                                                                              \

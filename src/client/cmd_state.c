@@ -6,6 +6,7 @@
 #include "base/jsonw.h"
 #include "base/str.h"
 #include "client/client.h"
+#include "client/console.h"
 #include "client/state.h"
 
 char *state_body(const char *action, int64_t timeout, bool force, bool stateful)
@@ -89,13 +90,32 @@ static int finish(struct cli *c, const char *name, struct pending *p, struct err
 	return r;
 }
 
+/*
+ * --console: attached as soon as the instance has started, and while it stops. One that has stopped before has no
+ * console any more, which is what was asked for.
+ */
+static int show_console(struct cli *c, const char *name, struct pending *p, struct error *err)
+{
+	const char *type = option_str(c->options, "console");
+	auto_error struct error gone = ERROR_INIT;
+	int r;
+
+	if (streq(c->command->name, "stop")) {
+		if (console_attach(p->target.api, p->target.name, type, &gone) < 0)
+			cli_complain("%s\n", error_msg(&gone));
+		return finish(c, name, p, err);
+	}
+	r = finish(c, name, p, err);
+	return r < 0 ? r : console_attach(p->target.api, p->target.name, type, err);
+}
+
 static int run_one(struct cli *c, const char *name, struct error *err)
 {
 	struct pending p = {0};
 	int r = begin(c, name, &p, err);
 
 	if (r >= 0)
-		r = finish(c, name, &p, err);
+		r = option_given(c->options, "console") ? show_console(c, name, &p, err) : finish(c, name, &p, err);
 	target_done(&p.target);
 	api_reply_done(&p.reply);
 	return r;
@@ -149,10 +169,23 @@ static int run_all(struct cli *c, struct error *err)
 	return 0;
 }
 
+static int check_console(struct cli *c, struct error *err)
+{
+	if (!option_given(c->options, "console"))
+		return 0;
+	if (option_bool(c->options, "all"))
+		return error_set(err, 400, "--console can't be used with --all");
+	if (cli_argc(c) != 1)
+		return error_set(err, 400, "--console only works with a single instance");
+	return console_check(option_str(c->options, "console"), err);
+}
+
 static int run_state(struct cli *c, struct error *err)
 {
-	if (option_given(c->options, "console"))
-		return error_set(err, 501, "The console is not supported yet");
+	int r = check_console(c, err);
+
+	if (r < 0)
+		return r;
 	if (option_bool(c->options, "all"))
 		return run_all(c, err);
 	if (cli_argc(c) == 0) {

@@ -8,7 +8,7 @@ import pytest
 from helpers.daemon import BIN
 
 # Commands that the project's documents promise.
-PROMISED = """launch init list info start stop restart pause delete rename copy move exec query monitor version
+PROMISED = """launch init list info start stop restart pause delete rename copy move exec console query monitor version
 config\tget config\tset config\tunset config\tshow config\tedit config\tdevice\tadd config\tdevice\tremove
 config\tdevice\tset config\tdevice\tget config\tdevice\tshow config\tdevice\tlist config\tdevice\tunset config\tdevice\toverride
 network\tcreate network\tlist network\tshow network\tedit network\tget network\tset network\tunset network\tinfo network\tlist-leases

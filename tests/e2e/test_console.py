@@ -8,19 +8,8 @@ import time
 import pytest
 
 from helpers import ws
+from helpers.console import Console, attached, console_url as url, hear, start_shell, write_to_console
 from helpers.daemon import eventually, processes
-
-
-def url(name):
-    return f"/1.0/instances/{name}/console"
-
-
-def start_shell(api, name):
-    """A shell on /dev/console, as a getty would start one."""
-    command = ["setsid", "-c", "sh", "-c", "while true; do PS1='ready> ' sh -i; done </dev/console >/dev/console 2>&1"]
-    reply = api.post(f"/1.0/instances/{name}/exec", {"command": command, "wait-for-websocket": False})
-    assert reply.status == 202, reply
-    eventually(lambda: b"ready> " in api.request("GET", url(name)).body, what="the shell is there")
 
 
 @pytest.fixture(scope="module")
@@ -30,57 +19,6 @@ def shell(daemon):
     daemon.api.launch(name)
     start_shell(daemon.api, name)
     return name
-
-
-class Console:
-    """A console operation with its sockets."""
-
-    def __init__(self, api, name, control=True, **body):
-        reply = api.post(url(name), {"width": 80, "height": 24, "type": "console", **body})
-        assert reply.status == 202, reply
-        self.api, self.operation = api, reply.json["operation"]
-        assert reply.metadata["class"] == "websocket" and reply.metadata["description"] == "Showing console"
-        self.fds = reply.metadata["metadata"]["fds"]
-        assert set(self.fds) == {"0", "control"}
-        self.control = self.connect("control") if control else None
-        self.tty = self.connect("0")
-
-    def connect(self, number):
-        return self.api.websocket(f"{self.operation}/websocket?secret={self.fds[number]}")
-
-    def type(self, line):
-        self.tty.send(line.encode() + b"\r")
-
-    def read_until(self, text, timeout=20):
-        """What is shown up to and with @text."""
-        shown, end = b"", time.monotonic() + timeout
-        while text not in shown:
-            try:
-                frame = self.tty.recv(max(0.01, end - time.monotonic()))
-            except TimeoutError:
-                raise AssertionError(f"{text!r} did not come, but {shown!r}") from None
-            assert frame is not None, f"closed: {shown!r}"
-            shown += frame[1]
-        return shown
-
-    def wait(self, timeout=10):
-        reply = self.api.request("GET", f"{self.operation}/wait?timeout={timeout}")
-        return reply.metadata
-
-    def leave(self):
-        self.control.close()
-        operation = self.wait()
-        assert operation["status"] == "Success", operation
-        self.tty.close()
-
-
-@contextlib.contextmanager
-def attached(api, name, **more):
-    console = Console(api, name, **more)
-    try:
-        yield console
-    finally:
-        console.leave()
 
 
 def test_typed_and_shown(api, shell):
@@ -224,23 +162,19 @@ def test_stopped_frozen_and_absent(api, name):
         assert reply.status == 404 and "Instance not found" in reply.error
 
 
-def write(api, name, text):
-    api.sh(name, f"printf '%s\\n' '{text}' >/dev/console")
-
-
 @pytest.mark.ours  # 5.0.2 answers 500 for an empty log, and keeps in its file what was cleared
 def test_log(api, daemon, name):
     api.launch(name)
     reply = api.request("GET", url(name))
     assert reply.status == 200 and reply.body == b"" and reply.headers["Content-Type"] == "application/octet-stream"
-    write(api, name, "first")
+    write_to_console(api, name, "first")
     assert api.request("GET", url(name)).body == b"first\r\n"
     api.done(api.state(name, "freeze"))
     assert api.request("GET", url(name)).body == b"first\r\n"
     api.done(api.state(name, "unfreeze"))
     assert api.delete(url(name)).status == 200
     assert api.request("GET", url(name)).body == b""
-    write(api, name, "second")
+    write_to_console(api, name, "second")
     assert api.request("GET", url(name)).body == b"second\r\n"
     api.done(api.state(name, "stop", force=True))
     assert api.request("GET", url(name)).body == b"second\r\n"
@@ -294,15 +228,6 @@ def test_events(api, shell):
         seen.append(json.loads(payload)["metadata"]["action"])
     events.close()
     assert seen == ["instance-console", "instance-console-retrieved", "instance-console-reset"]
-
-
-def hear(api, name, console):
-    """Wait until @console is attached: what is written is seen there."""
-    for attempt in range(20):
-        write(api, name, f"mark {attempt}")
-        with contextlib.suppress(AssertionError):
-            return console.read_until(b"mark", timeout=1)
-    raise AssertionError("nothing is heard of the console")
 
 
 def test_stop_ends_it(api, name):

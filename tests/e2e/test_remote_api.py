@@ -13,6 +13,7 @@ import time
 import pytest
 
 from helpers import tls, ws
+from helpers.console import Console, attached, hear
 from helpers.daemon import eventually, processes
 from helpers.tls import TlsClient, connect, make_certificate, server_fingerprint
 
@@ -387,6 +388,21 @@ def test_revocation_cuts_exec(daemon, admin, running):
             pass
         assert sock.closed
     assert daemon.api.wait(reply)["status_code"] >= 200
+
+
+def test_revocation_cuts_a_console(daemon, running):
+    certificate = make_certificate(daemon.root / "certs", "console-gone")
+    assert daemon.api.post("/1.0/certificates", {"type": "client", "certificate": certificate.base64}).status == 201
+    console = Console(TlsClient(certificate), running)
+    hear(daemon.api, running, console)
+    assert daemon.api.delete(f"/1.0/certificates/{certificate.fingerprint}").status == 200
+    for sock in (console.control, console.tty):
+        while sock.recv():
+            pass
+        assert sock.closed
+    eventually(lambda: daemon.api.request("GET", f"{console.operation}/wait?timeout=5").status in (200, 404))
+    with attached(daemon.api, running) as again:
+        hear(daemon.api, running, again)
 
 
 def trust(daemon, name, **more):
