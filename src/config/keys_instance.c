@@ -125,6 +125,8 @@ static bool is_volatile_of_device(const char *rest)
 		".last_state.created",
 		".last_state.mtu",
 		".last_state.hwaddr",
+		".last_state.proxies",
+		".last_state.routes",
 		".id",
 		".driver",
 		".vlan",

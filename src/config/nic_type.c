@@ -9,6 +9,14 @@
 #include "config/keys_tables.h"
 #include "config/names.h"
 
+const char *const nic_volatile_notes[] = {"host_name",
+					  "last_state.created",
+					  "last_state.hwaddr",
+					  "last_state.mtu",
+					  "last_state.proxies",
+					  "last_state.routes",
+					  NULL};
+
 /* --- checks --- */
 
 int nic_rate_parse(const char *text, uint64_t *ret, struct error *err)

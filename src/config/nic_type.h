@@ -6,6 +6,12 @@
 #include "base/strmap.h"
 #include "config/keys.h"
 
+/*
+ * Volatile keys ("volatile.DEV.WHAT") that the daemon keeps while a NIC is there, ended by NULL: what a restart has to
+ * know of the host.
+ */
+extern const char *const nic_volatile_notes[];
+
 enum nic_type { NIC_BRIDGED, NIC_ROUTED, NIC_P2P, NIC_MACVLAN, NIC_PHYSICAL, NIC_TYPE_COUNT };
 
 /*

@@ -117,6 +117,31 @@ static int plug(struct target *t, struct nic *n, struct error *err)
 	return r;
 }
 
+/* In place. What either version has on other interfaces is noted until it is done. */
+static int update(struct instance *i, const struct nic *before, const struct nic *after, struct error *err)
+{
+	auto_strmap struct strmap old = STRMAP_INIT;
+	auto_strmap struct strmap new = STRMAP_INIT;
+	auto_strmap struct strmap both = STRMAP_INIT;
+	auto_error struct error later = ERROR_INIT;
+	bool noted;
+	int r = 0;
+
+	nic_note(before, NULL, &old);
+	nic_note(after, NULL, &new);
+	nic_note(before, after, &both);
+	noted = !strmap_equal(&old, &new);
+	if (noted)
+		r = instance_save_volatile(i, &both, false, err);
+	if (r < 0)
+		return r;
+	r = nic_update(i->all->networks, before, after, err);
+	/* when this fails more is noted than is there, which is fine */
+	if (noted && instance_save_volatile(i, r < 0 ? &old : &new, false, &later) < 0)
+		log_warn("volatile keys of a network device stay", LOG_STR("nic", after->label), LOG_ERR(&later));
+	return r;
+}
+
 /* --- a change of several --- */
 
 enum nic_change_kind { NIC_REMOVE, NIC_ADD, NIC_UPDATE };
@@ -234,7 +259,7 @@ static int do_step(struct target *t, struct change *c, enum nic_change_kind kind
 		r = plug(t, &c->after, err);
 		return r < 0 ? error_wrap(err, "Failed to start device \"%s\"", c->device) : 0;
 	case NIC_UPDATE:
-		r = nic_update(t->i->all->networks, &c->before, &c->after, err);
+		r = update(t->i, &c->before, &c->after, err);
 		return r < 0 ? error_wrap(err, "Failed to update device \"%s\"", c->device) : 0;
 	}
 	return 0;
@@ -253,7 +278,7 @@ static void undo_step(struct target *t, struct change *c, enum nic_change_kind k
 		r = unplug(t, &c->after, &err);
 		break;
 	case NIC_UPDATE:
-		r = nic_update(t->i->all->networks, &c->after, &c->before, &err);
+		r = update(t->i, &c->after, &c->before, &err);
 		break;
 	}
 	if (r < 0)
@@ -394,7 +419,7 @@ static void resume_running(struct instance *i)
 			continue;
 		r = nics_read(i, d->key, &d->map, &x.config, &n, &err);
 		if (r == 0)
-			r = nic_resume(i->all->networks, &n, &err);
+			r = nic_resume(i->all->networks, &n, &x.config, &err);
 		if (r < 0)
 			log_error("network device is not as it should be", LOG_STR("instance", i->row.name),
 				  LOG_STR("device", d->key), LOG_ERR(&err));
@@ -423,7 +448,7 @@ static void repair_one(struct instance *i, const char *device, const struct strm
 	int r = nics_read(i, device, options, volatile_, &n, &err);
 
 	if (r == 0)
-		r = nic_resume(i->all->networks, &n, &err);
+		r = nic_resume(i->all->networks, &n, volatile_, &err);
 	if (r == 1)
 		return;
 	if (r == 0)

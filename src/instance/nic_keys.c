@@ -7,8 +7,6 @@
 #include "config/ip.h"
 #include "config/nic_type.h"
 
-const char *const nic_own_keys[] = {"host_name", "last_state.created", "last_state.hwaddr", "last_state.mtu", NULL};
-
 bool device_is_nic(const struct strmap *device)
 {
 	return device && streq(strmap_get_or(device, "type", ""), "nic");
@@ -31,8 +29,8 @@ static char *device_of(const char *key, const char *what)
 
 static bool is_own_key(const char *key)
 {
-	for (size_t k = 0; nic_own_keys[k]; k++) {
-		auto_free char *device = device_of(key, nic_own_keys[k]);
+	for (size_t k = 0; nic_volatile_notes[k]; k++) {
+		auto_free char *device = device_of(key, nic_volatile_notes[k]);
 
 		if (device)
 			return true;

@@ -1,6 +1,6 @@
 /*
  * Volatile keys of NICs, "volatile.DEVICE.WHAT". Two kinds: what a NIC keeps (hwaddr, name), made up when its options
- * do not say it, and what the daemon notes of the host while the NIC is there (host_name, last_state.*).
+ * do not say it, and what the daemon notes of the host while the NIC is there (nic_volatile_notes).
  */
 #pragma once
 
@@ -8,9 +8,6 @@
 
 #include "base/strmap.h"
 #include "base/strv.h"
-
-/* WHAT of the second kind, ended by NULL. */
-extern const char *const nic_own_keys[];
 
 /* "volatile.@device.@what"; the caller frees. */
 char *nic_key(const char *device, const char *what);

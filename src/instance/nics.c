@@ -7,6 +7,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "config/nic_type.h"
 
 void instance_nics_done(struct instance_nics *s)
 {
@@ -110,8 +111,8 @@ void nics_undo(struct instance *i, struct instance_nics *s)
 		}
 	s->started = 0;
 	for (size_t k = 0; k < s->n; k++)
-		for (size_t m = 0; nic_own_keys[m]; m++) {
-			auto_free char *key = nic_key(s->nics[k].device, nic_own_keys[m]);
+		for (size_t m = 0; nic_volatile_notes[m]; m++) {
+			auto_free char *key = nic_key(s->nics[k].device, nic_volatile_notes[m]);
 
 			strmap_set(&changes, key, "");
 		}

@@ -138,10 +138,15 @@ int nic_unplug(struct networks *all, const struct nic *n, struct link_ns *inside
 /* Live change from @before to @after (nic_change_is_live()); on error what was before is in force. */
 int nic_update(struct networks *all, const struct nic *before, const struct nic *after, struct error *err);
 /*
- * After a restart of the daemon, before firewall_start(): note the filters of a running instance's NIC again, and put
- * back its routes. 1, or 0 when the host's side is gone: then nothing is noted.
+ * What a NIC will have on other interfaces than its own (routes on its bridge, proxy entries on its parent), as
+ * volatile keys in @changes: nic_prepare() does it. Before a live change: of the NIC before and after it (@also).
  */
-int nic_resume(struct networks *all, const struct nic *n, struct error *err);
+void nic_note(const struct nic *n, const struct nic *also, struct strmap *changes);
+/*
+ * After a restart of the daemon, before firewall_start(): note the filters of a running instance's NIC again, put back
+ * its routes, and remove what a cut change has left. 1, or 0 when it is not in the container: then nothing is noted.
+ */
+int nic_resume(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err);
 /* Host entry of dnsmasq as it shall be now (bridged on managed networks); for stopped instances too. */
 int nic_host_entry_set(struct networks *all, const struct nic *n, struct error *err);
 int nic_host_entry_remove(struct networks *all, const struct nic *n, struct error *err);

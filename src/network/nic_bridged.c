@@ -62,15 +62,6 @@ static int bridged_start(struct networks *all, const struct nic *n, struct nic_g
 	return r < 0 ? r : link_set_up(links, n->host_name, true, err);
 }
 
-/* A bridge that is gone has taken its routes along. */
-static int bridged_stop(struct networks *all, const struct nic *n, const struct strmap *volatile_ UNUSED,
-			struct error *err)
-{
-	int r = link_get(networks_links(all), n->parent, &(struct link_info){0}, err);
-
-	return r <= 0 ? r : nic_routes_change(all, n->parent, n, NULL, err);
-}
-
 static void undo_update(struct networks *all, const struct nic *before, const struct nic *after)
 {
 	struct nic_steps steps = {.err = &(struct error){0}};
@@ -121,7 +112,6 @@ const struct nic_kind nic_bridged = {
 	.prefix = "veth",
 	.prepare = bridged_prepare,
 	.start = bridged_start,
-	.stop = bridged_stop,
 	.update = bridged_update,
 	.resume = bridged_resume,
 };

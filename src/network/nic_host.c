@@ -66,9 +66,11 @@ int nic_prepare(struct networks *all, struct nic *n, struct strmap *changes, str
 	r = choose_name(all, n, err);
 	if (r == 0 && kind_of(n)->prepare)
 		r = kind_of(n)->prepare(all, n, changes, err);
-	if (r == 0)
-		strmap_set(changes, key, n->host_name);
-	return r;
+	if (r < 0)
+		return r;
+	strmap_set(changes, key, n->host_name);
+	nic_note(n, NULL, changes);
+	return 0;
 }
 
 /* --- start and stop --- */
@@ -101,11 +103,15 @@ static int remove_filters(struct networks *all, const char *label, struct error 
 static int remove_all(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err)
 {
 	const struct nic_kind *kind = kind_of(n);
+	auto_strmap struct strmap own = STRMAP_INIT;
 	struct nic_steps steps = {.err = err};
 	auto_error struct error e = ERROR_INIT;
 
 	if (kind->prefix && *n->host_name)
 		nic_step(&steps, remove_link(all, n->host_name, &e), &e);
+	nic_note(n, NULL, &own);
+	nic_step(&steps, nic_remove_noted(all, n->device, volatile_, &own, &e), &e);
+	nic_step(&steps, nic_remove_noted(all, n->device, &own, &(struct strmap){0}, &e), &e);
 	if (kind->stop)
 		nic_step(&steps, kind->stop(all, n, volatile_, &e), &e);
 	nic_step(&steps, remove_filters(all, n->label, &e), &e);
@@ -135,10 +141,8 @@ int nic_start(struct networks *all, const struct nic *n, struct nic_guest *ret, 
 /* The keys that live from start to stop. */
 static void clear_volatile(const char *device, struct strmap *changes)
 {
-	static const char *const keys[] = {"host_name", "last_state.created", "last_state.hwaddr", "last_state.mtu"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		auto_free char *key = volatile_key(device, keys[i]);
+	for (size_t i = 0; nic_volatile_notes[i]; i++) {
+		auto_free char *key = volatile_key(device, nic_volatile_notes[i]);
 
 		strmap_set(changes, key, "");
 	}
@@ -163,6 +167,7 @@ int nic_sweep(struct networks *all, const char *label, const char *device, const
 
 	if (!str_is_empty(host_name))
 		nic_step(&steps, remove_link(all, host_name, &e), &e);
+	nic_step(&steps, nic_remove_noted(all, device, volatile_, &(struct strmap){0}, &e), &e);
 	nic_step(&steps, remove_filters(all, label, &e), &e);
 	clear_volatile(device, changes);
 	return steps.r;
@@ -269,19 +274,35 @@ static int resume_limits(struct networks *all, const struct nic *n, struct error
 	return n->egress_bits ? nic_limits_change(all, &none, n, err) : 0;
 }
 
-int nic_resume(struct networks *all, const struct nic *n, struct error *err)
+/*
+ * A NIC that was made and not moved into the container yet is none: its end for the guest is still here, where the
+ * host's side has it as the link below.
+ */
+static int is_in_place(struct networks *all, const struct nic *n, struct error *err)
 {
-	const struct nic_kind *kind = kind_of(n);
-	struct link_info info;
+	struct link_info info = {0};
 	int r;
 
-	/* these two are in the container */
-	if (n->type == NIC_MACVLAN || n->type == NIC_PHYSICAL)
-		return 1;
-	r = *n->host_name ? link_get(networks_links(all), n->host_name, &info, err) : 0;
+	if (!*n->host_name)
+		return 0;
+	r = link_get(networks_links(all), n->host_name, &info, err);
+	if (r < 0)
+		return r;
+	/* a macvlan or a card moves as a whole */
+	return kind_of(n)->resume ? r == 1 && info.parent == 0 : r == 0;
+}
+
+int nic_resume(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err)
+{
+	auto_strmap struct strmap own = STRMAP_INIT;
+	int r = is_in_place(all, n, err);
+
 	if (r <= 0)
 		return r;
-	r = kind->resume(all, n, err);
+	nic_note(n, NULL, &own);
+	r = nic_remove_noted(all, n->device, volatile_, &own, err);
+	if (r == 0 && kind_of(n)->resume)
+		r = kind_of(n)->resume(all, n, err);
 	if (r == 0)
 		r = resume_limits(all, n, err);
 	return r < 0 ? r : 1;

@@ -35,7 +35,7 @@ struct nic_kind {
 	 * to undo; then what the guest shall configure.
 	 */
 	int (*start)(struct networks *all, const struct nic *n, struct nic_guest *ret, struct error *err);
-	/* Remove what does not go with the link, or put the link back. NULL: all goes with it. */
+	/* Put back a link that was there before. NULL: it goes with all that is bound to it. */
 	int (*stop)(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err);
 	/* Live change beyond the limits, all or nothing. NULL: nothing else is live. */
 	int (*update)(struct networks *all, const struct nic *before, const struct nic *after, struct error *err);
@@ -78,6 +78,15 @@ int nic_limits_change(struct networks *all, const struct nic *before, const stru
  */
 int nic_routes_change(struct networks *all, const char *link, const struct nic *before, const struct nic *after,
 		      struct error *err);
+
+/* --- what is added to other interfaces (nic_notes.c) --- */
+
+/*
+ * Remove what @noted says of the NIC of device @device, but what @keep says too. What is gone already is fine; the
+ * first error is returned.
+ */
+int nic_remove_noted(struct networks *all, const char *device, const struct strmap *noted, const struct strmap *keep,
+		     struct error *err);
 
 /* --- filters of bridged NICs (nic_filter.c) --- */
 

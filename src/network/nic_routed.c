@@ -187,26 +187,6 @@ static int routed_start(struct networks *all, const struct nic *n, struct nic_gu
 	return r;
 }
 
-/* Routes and addresses go with the host's side, proxy entries do not. */
-static int routed_stop(struct networks *all, const struct nic *n, const struct strmap *volatile_ UNUSED,
-		       struct error *err)
-{
-	struct link_ns *links = networks_links(all);
-	struct nic_steps steps = {.err = err};
-	int r = n->parent ? link_get(links, n->parent, &(struct link_info){0}, err) : 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(families) && r == 1; i++) {
-		const struct nic_family *f = nic_family_of(n, families[i].family);
-
-		for (size_t k = 0; k < f->n_addresses; k++) {
-			auto_error struct error e = ERROR_INIT;
-
-			nic_step(&steps, link_remove_proxy(links, n->parent, &f->addresses[k], &e), &e);
-		}
-	}
-	return r < 0 ? r : steps.r;
-}
-
 static int routed_resume(struct networks *all, const struct nic *n, struct error *err)
 {
 	int r = firewall_routed_set(networks_firewall(all), n->label, n->host_name, err);
@@ -220,6 +200,5 @@ const struct nic_kind nic_routed = {
 	.prefix = "veth",
 	.prepare = routed_prepare,
 	.start = routed_start,
-	.stop = routed_stop,
 	.resume = routed_resume,
 };
