@@ -524,3 +524,178 @@ def test_reboot_inside_after_changes(api, name, bridge, what):
     assert len(nics.made_links()) == len(wanted)
     stop(api, name)
     assert nics.made_links() == []
+
+
+# --- managed networks and filters
+
+FILTERS = {"security.mac_filtering": "true", "security.ipv4_filtering": "true", "security.ipv6_filtering": "true"}
+
+
+@pytest.fixture(scope="module")
+def network(daemon):
+    reply = daemon.api.post("/1.0/networks", {"name": "mbr0", "config": {"ipv4.address": "198.51.100.1/24", "ipv6.address": "2001:db8:5::1/64",
+                                                                          "ipv6.dhcp.stateful": "true", "ipv4.nat": "false", "ipv6.nat": "false"}})
+    assert reply.status == 201, reply
+    yield "mbr0"
+    daemon.remove_all()
+    reply = daemon.api.delete("/1.0/networks/mbr0")
+    assert reply.status == 200, reply
+
+
+def managed(**more):
+    return {"type": "nic", "network": "mbr0", **more}
+
+
+def host_entry(daemon, label):
+    path = daemon.dir / "networks" / "mbr0" / "dnsmasq.hosts" / label
+    return path.read_text().strip() if path.exists() else None
+
+
+def chains(name):
+    """Names of our chains about an instance."""
+    return sorted({word for word in nics.ruleset().split() if word.startswith(("in.", "fwd.", "pre.", "prert.")) and f"{name}." in word})
+
+
+def test_managed_start_and_stop(daemon, api, name, network):
+    api.done(api.create(name, devices={"eth0": managed()}))
+    mac = volatile(api, name)["eth0.hwaddr"]
+    assert host_entry(daemon, f"{name}.eth0") == f"{mac},{name}"  # known before the first start
+    api.done(api.state(name, "start"))
+    host = host_name(api, name)
+    assert nics.link(host)["master"] == network and chains(name) == []
+    api.sh(name, "ip addr add 198.51.100.9/24 dev eth0 && ping -c 1 -W 2 198.51.100.1")
+    stop(api, name)
+    assert_gone(api, name, host)
+    assert host_entry(daemon, f"{name}.eth0") == f"{mac},{name}"
+    other = daemon.new_name()
+    assert api.post(url(name), {"name": other}).status in (200, 202)
+    eventually(lambda: api.request("GET", url(other)).status == 200, what="renamed")
+    eventually(lambda: host_entry(daemon, f"{other}.eth0") == f"{mac},{other}" and host_entry(daemon, f"{name}.eth0") is None, what="its entry is, too")
+    api.done(api.delete(url(other)))
+    assert host_entry(daemon, f"{other}.eth0") is None
+
+
+def test_filters_come_and_go(daemon, api, name, network):
+    api.launch(name, devices={"eth0": managed(**FILTERS)})
+    kept = host_entry(daemon, f"{name}.eth0")
+    mac, v4, v6, label = kept.split(",")
+    assert label == name and v4.startswith("198.51.100.") and v6.startswith("[2001:db8:5:")
+    assert not {"ipv4.address", "ipv6.address"} & set(api.get(url(name))["devices"]["eth0"])
+    host = host_name(api, name)
+    assert chains(name)
+    rules = nics.ruleset("bridge lxd")
+    assert host in rules and mac in rules and v4 in rules
+    assert nics.link(host)["linkinfo"]["info_slave_data"]["learning"] is False
+    stop(api, name)
+    assert chains(name) == [] and host not in nics.ruleset()
+    api.done(api.state(name, "start"))
+    assert host_entry(daemon, f"{name}.eth0") == kept and v4 in nics.ruleset("bridge lxd")
+
+
+def test_filters_of_a_running_instance(daemon, api, name, network):
+    api.launch(name, devices={"eth0": managed()})
+    host, index = host_name(api, name), nics.link(host_name(api, name))["ifindex"]
+    api.done(change(api, name, {"eth0": managed(**{"security.mac_filtering": "true"})}))
+    assert chains(name) and nics.link(host)["ifindex"] == index
+    api.done(change(api, name, {"eth0": managed(**FILTERS, **{"ipv4.address": "198.51.100.77"})}))
+    assert "198.51.100.77" in nics.ruleset("bridge lxd") and ",198.51.100.77," in host_entry(daemon, f"{name}.eth0")
+    api.done(change(api, name, {"eth0": managed()}))
+    assert chains(name) == [] and nics.link(host)["ifindex"] == index
+    assert nics.link(host)["linkinfo"]["info_slave_data"]["learning"] is True
+    assert host_entry(daemon, f"{name}.eth0") == f"{volatile(api, name)['eth0.hwaddr']},{name}"
+
+
+def test_filters_outlive_the_daemon_and_are_put_back(daemon, api, name, network):
+    api.launch(name, devices={"eth0": managed(**FILTERS), "eth1": {"type": "nic", "nictype": "routed", "ipv4.address": "192.0.2.99"}})
+    rules = nics.ruleset()
+    assert f"prert.{name}.eth1" in rules
+    daemon.stop(signal.SIGKILL)
+    assert nics.ruleset() == rules
+    daemon.start()
+    assert nics.ruleset() == rules
+    daemon.stop()
+    for table in ("inet lxd", "bridge lxd"):
+        nics.nft("delete", "table", *table.split())
+    daemon.start()
+    assert nics.ruleset() == rules
+
+
+def test_filters_are_gone_when_the_instance_ended_meanwhile(daemon, api, name, network):
+    api.launch(name, devices={"eth0": managed(**FILTERS)})
+    host, pid = host_name(api, name), api.get(f"{url(name)}/state")["pid"]
+    daemon.kill()
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.3)
+    assert chains(name)
+    daemon.start()
+    eventually(lambda: host_name(api, name) is None, what="cleaned up")
+    assert_gone(api, name, host)
+    api.done(api.state(name, "start"))
+    rules = nics.ruleset("bridge lxd").splitlines()
+    assert len([line for line in rules if f"chain in.{name}.eth0" in line]) == 1
+
+
+def test_filtering_without_an_address_to_give(daemon, api, name):
+    reply = api.post("/1.0/networks", {"name": "nodhcp0", "config": {"ipv4.address": "203.0.113.1/24", "ipv6.address": "2001:db8:6::1/64",
+                                                                     "ipv4.dhcp": "false", "ipv6.dhcp": "false"}})
+    assert reply.status == 201, reply
+    api.launch(name, devices={"eth0": {"type": "nic", "network": "nodhcp0", **FILTERS}})
+    api.sh(name, "ip addr add 203.0.113.9/24 dev eth0; ip addr add 2001:db8:6::9/64 dev eth0; sleep 2")
+    assert api.run(name, "ping", "-c", "1", "-W", "1", "203.0.113.1")[0] != 0
+    assert api.run(name, "ping", "-c", "1", "-W", "1", "2001:db8:6::1")[0] != 0
+    api.remove(name)
+    assert api.delete("/1.0/networks/nodhcp0").status == 200
+
+
+def test_profile_with_a_filter(daemon, api, network):
+    names = [daemon.new_name() for _ in range(2)]
+    profile = daemon.prefix + "p"
+    assert api.post("/1.0/profiles", {"name": profile, "devices": {"eth0": managed()}}).status == 201
+    for each in names:
+        api.launch(each, profiles=["default", profile])
+    hosts = [host_name(api, each) for each in names]
+    for on in (True, False):
+        device = managed(**({"security.mac_filtering": "true"} if on else {}))
+        reply = api.put(f"/1.0/profiles/{profile}", {"description": "", "config": {}, "devices": {"eth0": device}})
+        assert reply.status == 200, reply
+        assert [bool(chains(each)) for each in names] == [on, on]
+        assert [host_name(api, each) for each in names] == hosts
+    # one of two cannot follow: the other does, and the profile is saved
+    nics.ip("link", "add", "onlyone", "type", "veth", "peer", "name", "onlytwo")
+    reply = api.put(f"/1.0/profiles/{profile}", {"description": "", "config": {}, "devices": {"eth0": managed(host_name="onlyone")}})
+    assert reply.status == 500, reply
+    lines = reply.error.split("\n")
+    assert lines[0] == "The following instances failed to update (profile change still saved):" and len(lines) == 3
+    assert all(f"Project: default, Instance: {each}: " in line for each, line in zip(names, lines[1:]))
+    assert api.get(f"/1.0/profiles/{profile}")["devices"]["eth0"]["host_name"] == "onlyone"
+    assert [inside(api, each)["state"] for each in names] == ["up", "up"]
+    nics.ip("link", "delete", "onlyone")
+    for each in names:
+        api.remove(each)
+    assert api.delete(f"/1.0/profiles/{profile}").status == 200
+
+
+def test_a_change_that_cannot_be_applied_leaves_the_old_one_in_force(daemon, api, name, network):
+    """The new route is in somebody else's hands, so that the kernel refuses it."""
+    api.launch(name, devices={"eth0": managed(**FILTERS, **{"ipv4.address": "198.51.100.10", "ipv4.routes": "192.0.2.128/25"})})
+    nics.ip("link", "add", "elsewhere0", "type", "bridge")
+    nics.ip("link", "set", "elsewhere0", "up")
+    nics.ip("route", "add", "192.0.2.0/25", "dev", "elsewhere0")
+    rules, entry = nics.ruleset(), host_entry(daemon, f"{name}.eth0")
+    text = api.failure(change(api, name, {"eth0": managed(**FILTERS, **{"ipv4.address": "198.51.100.11", "ipv4.routes": "192.0.2.0/25", "limits.ingress": "1Mbit"})}))
+    assert "192.0.2.0/25" in text
+    assert nics.ruleset() == rules and host_entry(daemon, f"{name}.eth0") == entry
+    assert nics.routes("dev", network, "proto", "boot") == ["192.0.2.128/25"] and nics.link(host_name(api, name))["qdisc"] != "htb"
+    assert api.get(url(name))["devices"]["eth0"]["ipv4.address"] == "198.51.100.10"
+    nics.ip("link", "delete", "elsewhere0")
+
+
+def test_limits_are_what_is_measured(daemon, api, name, network):
+    """A megabyte a second each way; what leaves the container may come in bursts of one megabyte."""
+    api.launch(name, devices={"eth0": managed(**{"limits.ingress": "8Mbit", "limits.egress": "8Mbit"})})
+    api.sh(name, "ip addr add 198.51.100.9/24 dev eth0")
+    assert 1.7 < nics.transfer(api, name, "host", "198.51.100.1", 2_000_000) < 3.5
+    assert 2.4 < nics.transfer(api, name, "guest", "198.51.100.1", 4_500_000) < 6
+    api.done(change(api, name, {"eth0": managed()}))
+    assert nics.link(host_name(api, name))["qdisc"] == "noqueue"
+    assert nics.transfer(api, name, "guest", "198.51.100.1", 4_500_000) < 1

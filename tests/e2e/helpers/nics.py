@@ -1,7 +1,10 @@
 """What the host has of NICs: links, routes, sysctls, and our packet filters, as `ip` and `nft` show them."""
 import json
 import pathlib
+import socket
 import subprocess
+import threading
+import time
 
 NIC = {"type": "nic"}
 
@@ -62,3 +65,32 @@ def ruleset(table=None):
 def made_links():
     """Names of what only NICs make: pairs and macvlans."""
     return sorted(name for name in links() if name.startswith(("veth", "mac")))
+
+
+def nft(*words):
+    subprocess.run(["nft", *words], check=True, capture_output=True)
+
+
+def transfer(api, name, sender, host_address, size):
+    """Seconds that so many bytes take from the host to the container or back, by TCP; the receiver says that they are there."""
+    server = socket.create_server((host_address, 7007))
+    got = []
+
+    def serve():
+        connection, _ = server.accept()
+        with connection:
+            if sender == "host":
+                connection.sendall(bytes(size))
+                connection.shutdown(socket.SHUT_WR)
+            while part := connection.recv(65536):
+                got.append(len(part))
+    thread = threading.Thread(target=serve)
+    thread.start()
+    sending = f"head -c {size} /dev/zero |" if sender == "guest" else ""
+    begin = time.monotonic()
+    _, out, _ = api.run(name, "sh", "-c", f"{sending} nc {host_address} 7007 | wc -c", timeout=60)
+    thread.join(30)
+    seconds = time.monotonic() - begin
+    server.close()
+    assert (int(out) if sender == "host" else sum(got)) == size
+    return seconds
