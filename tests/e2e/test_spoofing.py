@@ -7,7 +7,7 @@ import pytest
 from helpers import bridged
 from helpers import frames
 from helpers.lan import believe_at_once, neighbour, resolve, run
-from helpers.truth_table import COLUMNS, MAC, check, row
+from helpers.truth_table import COLUMNS, MAC, ROWS, check, differences, row
 
 pytestmark = pytest.mark.ours
 FILTERED = list(COLUMNS)[1:]
@@ -17,6 +17,13 @@ FILTERED = list(COLUMNS)[1:]
 def pair(request, daemon):
     bridged.use_driver(daemon, request.param)
     made = bridged.Pair(daemon, "br0", request.param)
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def unmanaged(pair):
+    made = bridged.Pair(pair.daemon, "brplain", pair.driver, managed=False)
     yield made
     made.remove()
 
@@ -66,6 +73,47 @@ def test_sent_by_a_program_in_the_container(pair, column):
 
     with pair.lan() as lan:
         check(lan, column, send)
+
+
+def test_added_while_running(pair):
+    """A network card that comes later has its filter, too."""
+    pair.restart(pair.keys("none"))
+    bridged.set_devices(pair.daemon, pair.a, {})
+    bridged.set_devices(pair.daemon, pair.a, {"eth0": pair.keys("46")})
+    with pair.lan() as lan:
+        check(lan, "46")
+
+
+def test_set_in_a_profile(pair):
+    """What a profile says of its network card holds at once for those that have it."""
+    api, name, host_end = pair.daemon.api, "filters", None
+    profile = lambda column: {"devices": {"eth0": pair.keys(column)}, "config": {}, "description": ""}
+    pair.stop()
+    assert api.post("/1.0/profiles", {"name": name, **profile("none")}).status == 201
+    try:
+        bridged.set_devices(pair.daemon, pair.a, {}, profiles=["default", name])
+        pair.start()
+        with pair.lan() as lan:
+            host_end = lan.a.host_end
+            for column in ("none", "46", "mac", "none"):
+                assert api.put(f"/1.0/profiles/{name}", profile(column)).status == 200
+                check(lan, column)
+        assert bridged.host_end(pair.daemon, pair.a) == host_end
+    finally:
+        pair.stop()
+        bridged.set_devices(pair.daemon, pair.a, {"eth0": pair.keys("none")}, profiles=["default"])
+        assert api.delete(f"/1.0/profiles/{name}").status == 200
+
+
+@pytest.mark.parametrize("column", ["mac", "v4", "v6", "46", "n46"])
+def test_on_a_bridge_that_nobody_manages(pair, unmanaged, column):
+    """The host serves no DHCP there: what only the host gets otherwise reaches servers on other ports, too."""
+    pair.stop()  # both have the same routes
+    unmanaged.restart(unmanaged.keys(column))
+    with unmanaged.lan() as lan:
+        assert differences(lan, column) == [f"{column}: {row.name}: seen at HP, not H" for row in ROWS if row.expected(column) == "H"
+                                            and row.name != "ipv4 own source, unicast"]
+    unmanaged.stop()
 
 
 def test_ip_filters_check_hardware_addresses_whatever_mac_filtering_says(pair):

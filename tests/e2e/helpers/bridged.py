@@ -81,6 +81,13 @@ def set_device(daemon, instance, device, keys):
     return daemon.api.put(f"/1.0/instances/{instance}", {**body, "devices": {**whole["devices"], device: keys}})
 
 
+def set_devices(daemon, instance, devices, **more):
+    """Replaces all devices of an instance (and its @more), which must succeed."""
+    whole = daemon.api.get(f"/1.0/instances/{instance}")
+    body = {key: whole[key] for key in ("architecture", "config", "description", "ephemeral", "profiles")}
+    daemon.api.done(daemon.api.put(f"/1.0/instances/{instance}", {**body, **more, "devices": devices}))
+
+
 def config(daemon, instance):
     return daemon.api.get(f"/1.0/instances/{instance}")["config"]
 
@@ -107,18 +114,25 @@ def port(daemon, instance, addresses, device="eth0"):
 
 
 class Pair:
-    """Containers A, whose keys the tests change, and B, its neighbour, on one network."""
+    """Containers A, whose keys the tests change, and B, its neighbour, on one network; @managed: one that the daemon makes."""
 
-    def __init__(self, daemon, network, driver="nftables"):
-        self.daemon, self.network, self.driver = daemon, network, driver
+    def __init__(self, daemon, network, driver="nftables", managed=True):
+        self.daemon, self.network, self.driver, self.managed = daemon, network, driver, managed
         self.a, self.b = daemon.new_name(), daemon.new_name()
-        create_network(daemon, network)
-        daemon.api.done(daemon.api.create(self.a, devices={"eth0": nic(network)}))
-        daemon.api.launch(self.b, devices={"eth0": nic(network)})
+        if managed:
+            create_network(daemon, network)
+        else:
+            lans.run("ip", "link", "add", network, "type", "bridge")
+            lans.run("ip", "link", "set", network, "up")
+        daemon.api.done(daemon.api.create(self.a, devices={"eth0": self.nic()}))
+        daemon.api.launch(self.b, devices={"eth0": self.nic()})
+
+    def nic(self, **keys):
+        return nic(self.network, **keys) if self.managed else {"type": "nic", "nictype": "bridged", "parent": self.network, "name": "eth0", **keys}
 
     def keys(self, column, **more):
         """A's NIC as a column of the truth table has it."""
-        return nic(self.network, **{**COLUMNS[column], **ROUTES, **({"ipv6.routes": "2001:db8:9::/64"} if self.daemon.reference else {}), **more})
+        return self.nic(**{**COLUMNS[column], **ROUTES, **({"ipv6.routes": "2001:db8:9::/64"} if self.daemon.reference else {}), **more})
 
     def set(self, keys):
         """Changes A's NIC, and the change must succeed."""
@@ -150,5 +164,8 @@ class Pair:
     def remove(self):
         for instance in (self.a, self.b):
             self.daemon.api.remove(instance)
-        reply = self.daemon.api.delete(f"/1.0/networks/{self.network}")
-        assert reply.status == 200, reply
+        if self.managed:
+            reply = self.daemon.api.delete(f"/1.0/networks/{self.network}")
+            assert reply.status == 200, reply
+        else:
+            lans.run("ip", "link", "delete", self.network)
