@@ -117,6 +117,13 @@ void strmap_merge(struct strmap *dst, const struct strmap *src)
 		strmap_set(dst, src->items[i].key, src->items[i].value);
 }
 
+void strmap_drop_empty(struct strmap *m)
+{
+	for (size_t i = m->len; i-- > 0;)
+		if (!*m->items[i].value)
+			strmap_remove(m, m->items[i].key);
+}
+
 bool strmap_equal(const struct strmap *a, const struct strmap *b)
 {
 	if (a->len != b->len)
@@ -194,6 +201,12 @@ void mapmap_copy(struct mapmap *dst, const struct mapmap *src)
 		mapmap_set(&copy, src->items[i].key, &src->items[i].map);
 	mapmap_done(dst);
 	*dst = copy;
+}
+
+void mapmap_drop_empty(struct mapmap *m)
+{
+	for (size_t i = 0; i < m->len; i++)
+		strmap_drop_empty(&m->items[i].map);
 }
 
 bool mapmap_equal(const struct mapmap *a, const struct mapmap *b)

@@ -34,6 +34,8 @@ bool strmap_remove(struct strmap *m, const char *key);
 void strmap_copy(struct strmap *dst, const struct strmap *src);
 /* Set every item of @src in @dst. */
 void strmap_merge(struct strmap *dst, const struct strmap *src);
+/* Remove the items whose value is "": for configurations an unset key is an absent one. */
+void strmap_drop_empty(struct strmap *m);
 bool strmap_equal(const struct strmap *a, const struct strmap *b);
 /* A boolean key; @def when absent, empty or not a boolean. */
 bool strmap_get_bool(const struct strmap *m, const char *key, bool def);
@@ -60,4 +62,6 @@ struct strmap *mapmap_ensure(struct mapmap *m, const char *key);
 void mapmap_set(struct mapmap *m, const char *key, const struct strmap *value);
 bool mapmap_remove(struct mapmap *m, const char *key);
 void mapmap_copy(struct mapmap *dst, const struct mapmap *src);
+/* strmap_drop_empty() of every map in it; maps that are empty then stay. */
+void mapmap_drop_empty(struct mapmap *m);
 bool mapmap_equal(const struct mapmap *a, const struct mapmap *b);

@@ -92,10 +92,25 @@ static void maps_of_maps(void **state UNUSED)
 	assert_string_equal(m.items[0].key, "root");
 }
 
+static void drop_empty(void **state UNUSED)
+{
+	auto_mapmap struct mapmap m = MAPMAP_INIT;
+	struct strmap *device = mapmap_ensure(&m, "eth0");
+
+	strmap_set(device, "a", "");
+	strmap_set(device, "b", "1");
+	strmap_set(device, "c", "");
+	strmap_set(mapmap_ensure(&m, "eth1"), "a", "");
+	mapmap_drop_empty(&m);
+	assert_int_equal(mapmap_get(&m, "eth0")->len, 1);
+	assert_string_equal(strmap_get(mapmap_get(&m, "eth0"), "b"), "1");
+	assert_int_equal(mapmap_get(&m, "eth1")->len, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_model), cmocka_unit_test(values),
-					   cmocka_unit_test(maps_of_maps)};
+					   cmocka_unit_test(maps_of_maps), cmocka_unit_test(drop_empty)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
