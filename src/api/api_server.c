@@ -67,6 +67,7 @@ static const char *const extensions[] = {
 	"instance_all_projects",
 	"instance_bulk_state_change",
 	"instance_get_full",
+	"instance_nic_network",
 	"instances",
 	"kernel_features",
 	"kernel_limits",
