@@ -406,6 +406,7 @@ static int post_instance(struct api_call *c, struct error *err)
 	struct instance_job *j;
 	int r = api_decode(c, post_fields, &body, &given, err);
 
+	mapmap_drop_empty(&body.devices);
 	if (r == 0)
 		r = check_post(c, &body, err);
 	if (r < 0)
@@ -490,7 +491,10 @@ static int begin_change(struct api_call *c, struct instance **ret, struct put_bo
 		return r;
 	instance_etag(*ret, etag);
 	r = api_check_etag(c, etag, err);
-	return r < 0 ? r : api_decode(c, put_fields, body, given, err);
+	if (r >= 0)
+		r = api_decode(c, put_fields, body, given, err);
+	mapmap_drop_empty(&body->devices);
+	return r;
 }
 
 static int put_instance(struct api_call *c, struct error *err)

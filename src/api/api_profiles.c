@@ -110,9 +110,19 @@ static int get_profile(struct api_call *c, struct error *err)
 }
 
 /* The commit point of profiles. */
-static int check(struct api_call *c, const struct db_profile *p, struct error *err)
+/* Empty values unset their keys, which must exist all the same. */
+static int settle(struct db_profile *p, struct error *err)
 {
 	int r = config_validate(CONFIG_SCOPE_PROFILE, &p->config, err);
+
+	strmap_drop_empty(&p->config);
+	mapmap_drop_empty(&p->devices);
+	return r;
+}
+
+static int check(struct api_call *c, const struct db_profile *p, struct error *err)
+{
+	int r = 0;
 
 	for (size_t k = 0; k < p->devices.len && r == 0; k++)
 		r = device_validate(p->devices.items[k].key, &p->devices.items[k].map, err);
@@ -135,6 +145,9 @@ static int post_profile(struct api_call *c, struct error *err)
 	p.description = xstrdup(body.description ? body.description : "");
 	strmap_copy(&p.config, &body.config);
 	mapmap_copy(&p.devices, &body.devices);
+	r = settle(&p, err);
+	if (r < 0)
+		return r;
 	instances_hold_references(c->api->instances);
 	r = check(c, &p, err);
 	if (r == 0)
@@ -156,14 +169,6 @@ static void merge(struct db_profile *p, const struct profile_body *body)
 		strmap_set(&p->config, body->config.items[k].key, body->config.items[k].value);
 	for (size_t k = 0; k < body->devices.len; k++)
 		mapmap_set(&p->devices, body->devices.items[k].key, &body->devices.items[k].map);
-}
-
-/* Unset keys are absent keys. */
-static void drop_empty(struct strmap *config)
-{
-	for (size_t k = config->len; k-- > 0;)
-		if (!*config->items[k].value)
-			strmap_remove(config, config->items[k].key);
 }
 
 static int change(struct api_call *c, bool replace, struct error *err)
@@ -195,7 +200,9 @@ static int change(struct api_call *c, bool replace, struct error *err)
 		mapmap_done(&p.devices);
 	}
 	merge(&p, &body);
-	drop_empty(&p.config);
+	r = settle(&p, err);
+	if (r < 0)
+		return r;
 	instances_hold_references(c->api->instances);
 	r = check(c, &p, err);
 	if (r == 0)

@@ -188,6 +188,10 @@ static int change(struct api_call *c, bool replace, struct error *err)
 		r = api_decode(c, pool_fields, &body, &given, err);
 	if (r < 0)
 		return r;
+	/* an unknown key is one even if it is to be unset */
+	r = config_validate(CONFIG_SCOPE_POOL, &body.config, err);
+	if (r < 0)
+		return r;
 	if (!replace)
 		strmap_copy(&config, &p.config);
 	for (size_t k = 0; k < body.config.len; k++)

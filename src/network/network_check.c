@@ -97,14 +97,6 @@ static void fill_defaults(struct strmap *config)
 	}
 }
 
-/* "" unsets a key, as everywhere. */
-static void drop_empty(struct strmap *config)
-{
-	for (size_t i = config->len; i-- > 0;)
-		if (!*config->items[i].value)
-			strmap_set(config, config->items[i].key, NULL);
-}
-
 static int resolve_auto(struct networks *all, struct strmap *config, struct error *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
@@ -170,13 +162,14 @@ int network_check(struct networks *all, const char *name, struct strmap *config,
 {
 	int r = link_name_check(name, err);
 
+	if (r == 0)
+		r = config_validate_network(name, config, err);
 	if (r < 0)
 		return r;
-	drop_empty(config);
+	/* "" unsets a key, as everywhere */
+	strmap_drop_empty(config);
 	if (!old)
 		fill_defaults(config);
-	r = config_validate_network(name, config, err);
-	if (r == 0)
-		r = resolve_auto(all, config, err);
+	r = resolve_auto(all, config, err);
 	return r < 0 ? r : check_together(name, config, err);
 }
