@@ -15,7 +15,8 @@
 #include "base/wire.h"
 #include "base/wire_nft.h"
 
-#define ANSWER_S 60 /* thousands of NICs take a few seconds */
+#define SHOWN_MAX 16384 /* bytes of commands that go to the debug log */
+#define ANSWER_S 60     /* thousands of NICs take a few seconds */
 
 struct nft_client {
 	struct reaper *reaper;
@@ -157,7 +158,7 @@ int nft_client_run(struct nft_client *c, const struct strbuf *script, struct err
 
 	if (r < 0)
 		return r;
-	log_debug("nftables", LOG_STR("commands", strbuf_str(script)));
+	log_debug("nftables", LOG_STR("commands", script->len < SHOWN_MAX ? strbuf_str(script) : "too many to show"));
 	/* it may end for want of work just now */
 	for (int attempt = 0; attempt < 2; attempt++) {
 		r = c->sock < 0 ? start(c, err) : 0;

@@ -1,6 +1,7 @@
 """Packet filters by themselves, in the kernel of the sandbox: what the driver for nftables makes, replaces and removes."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from helpers.daemon import eventually, processes
-from helpers.firewall import Failure, Firewall, chain, chains, nft, ruleset, tables
+from helpers.firewall import BIN, Failure, Firewall, chain, chains, nft, ruleset, tables
 
 MAC = "00:16:3e:0a:0b:0c"
 OTHER_MAC = "00:16:3e:0a:0b:0d"
@@ -286,6 +287,33 @@ def test_helper_killed(fw):
     os.kill(helper(), signal.SIGKILL)
     nic(fw, "both")
     assert ruleset() == before
+
+
+def test_without_the_helper_xtables_is_chosen(clean, tmp_path):
+    alone = tmp_path / "bin"
+    alone.mkdir()
+    shutil.copy(BIN / "firewall-driver", alone)
+    fw = Firewall(tmp_path, program=[alone / "firewall-driver"])
+    assert fw.ask("driver") == "xtables"
+    fw.ask("start")
+    with pytest.raises(Failure, match="Start lxd-nft: Run .*/lxd-nft: No such file"):
+        fw.ask("set-driver", "nftables")
+    nic(fw, "mac")
+    assert "lxd-pre" in subprocess.run(["ebtables-save"], check=True, capture_output=True, text=True).stdout
+    assert fw.close() == 0
+
+
+def test_without_rights_nothing_is_chosen(clean, tmp_path):
+    fw = Firewall(tmp_path, program=["setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin", BIN / "firewall-driver"])
+    assert fw.ask("driver") == "none"
+    for command in (("check", "c1.eth0", "veth1", MAC, "-", "-"), ("nic", "c1.eth0", "veth1", MAC, "-", "-"), NETWORK):
+        with pytest.raises(Failure) as e:
+            if command[0] == "nic":
+                fw.ask("start")
+            fw.ask(*command)
+        assert e.value.status == 400
+        assert re.search("No firewall driver works here: nftables cannot do .* here: .*; xtables does not work here: ", e.value.message)
+    assert fw.close() == 0
 
 
 def test_bad_driver_names(clean, tmp_path):

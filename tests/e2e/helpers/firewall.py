@@ -17,10 +17,10 @@ class Failure(Exception):
 class Firewall:
     """One process with the firewall in it; warnings are collected in a file."""
 
-    def __init__(self, directory, driver="", env=None):
+    def __init__(self, directory, driver="", env=None, program=(BIN / "firewall-driver",)):
         self.warnings_path = pathlib.Path(directory) / "warnings"
         self.log = open(self.warnings_path, "w")
-        self.process = subprocess.Popen([BIN / "firewall-driver", driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([*program, driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log, text=True, env={**os.environ, **(env or {})})
 
     def ask(self, *words):
