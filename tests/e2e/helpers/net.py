@@ -124,3 +124,10 @@ def chains(table="inet lxd"):
         elif name:
             found[name] += line + "\n"
     return found
+
+
+def eui64(subnet, mac):
+    """The address that @mac gives itself in the subnet."""
+    m = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([m[0] ^ 2, *m[1:3], 0xFF, 0xFE, *m[3:]])
+    return str(ipaddress.ip_address(ipaddress.ip_network(subnet).network_address.packed[:8] + identifier))
