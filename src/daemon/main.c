@@ -335,8 +335,11 @@ static void serve(struct daemon *d, sigset_t *signals)
 	d->api.shutting_down = true;
 	if (sig == SIGTERM || sig == SIGPWR)
 		wait_operations(d, signals);
-	if (sig == SIGPWR) {
+	if (sig == SIGPWR)
 		instances_shutdown(d->api.instances, d->force);
+	if (sig == SIGTERM || sig == SIGPWR)
+		networks_quiesce(d->api.networks);
+	if (sig == SIGPWR) {
 		networks_shutdown(d->api.networks);
 		forget_boot(d);
 	}

@@ -291,11 +291,15 @@ void networks_start(struct networks *all)
 		loop_post(all->loop, set_retry, all);
 }
 
+void networks_quiesce(struct networks *all) TSA(no_thread_safety_analysis)
+{
+	mutex_lock(&all->change); /* for good */
+}
+
 void networks_shutdown(struct networks *all)
 {
 	auto_strv struct strv names = STRV_INIT;
 
-	mutex_lock(&all->change);
 	mutex_lock(&all->lock);
 	for (size_t i = 0; i < all->n; i++)
 		strv_add(&names, all->list[i]->name);
@@ -310,5 +314,4 @@ void networks_shutdown(struct networks *all)
 		    network_take_down(all, &row, n->dnsmasq, &err) < 0)
 			log_error("cannot take network down", LOG_STR("network", n->name), LOG_ERR(&err));
 	}
-	mutex_unlock(&all->change);
 }

@@ -55,7 +55,9 @@ void networks_on_change(struct networks *all, network_check_fn check, void *arg)
 void networks_on_up(struct networks *all, network_up_fn fn, void *arg);
 /* Same. */
 void networks_on_available(struct networks *all, network_available_fn fn, void *arg);
-/* Full shutdown: take every network down. */
+/* Before the daemon ends: wait for the change that is going on; no other begins. */
+void networks_quiesce(struct networks *all);
+/* Full shutdown, after networks_quiesce(): take every network down. */
 void networks_shutdown(struct networks *all);
 
 /* What networks_new() was given. */

@@ -293,8 +293,6 @@ static int set_ip(const struct plan *p, struct error *err)
 		r = set_routes(p, old, n, AF_INET, "ipv4.routes", err);
 	if (r < 0 || !p->view.v6.addr.family)
 		return r; /* with IPv6 switched off nothing of it is left */
-	if (!link_have_ipv6())
-		return error_set(err, 400, "Network \"%s\" has an IPv6 address, but this kernel has no IPv6", p->name);
 	r = set_addresses(p, AF_INET6, &p->view.v6, err);
 	return r < 0 ? r : set_routes(p, old, n, AF_INET6, "ipv6.routes", err);
 }

@@ -143,6 +143,12 @@ static int check_together(const char *name, const struct strmap *config, struct 
 	CLEANUP(network_view_done) struct network_view v = NETWORK_VIEW_INIT;
 	int r = network_view_make(name, config, &v, err);
 
+	if (r == 0 && v.v6.addr.family && !link_have_ipv6())
+		r = error_set(
+			err, 400,
+			"Network \"%s\" cannot have an IPv6 address: the kernel has no IPv6. Set \"ipv6.address\" to "
+			"\"none\"",
+			name);
 	if (r == 0)
 		r = check_ranges(name, config, &families[0], &v.v4, err);
 	if (r == 0)
