@@ -36,12 +36,6 @@ static int run_create(struct cli *c, struct error *err)
 	return r;
 }
 
-static void set_header(struct table *t, const char *const *header, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		strv_add(&t->header, header[i]);
-}
-
 /* Interfaces that nobody would put an instance on. */
 static bool is_hidden(const struct json *network)
 {
@@ -64,34 +58,24 @@ static void add_network(struct table *t, const struct json *network)
 			       used,
 			       state};
 
-	table_add(t, cells, ARRAY_SIZE(cells));
+	if (!is_hidden(network))
+		table_add(t, cells, ARRAY_SIZE(cells));
 }
 
 static int run_list(struct cli *c, struct error *err)
 {
 	static const char *const header[] = {"NAME", "TYPE",        "MANAGED", "IPV4",
 					     "IPV6", "DESCRIPTION", "USED BY", "STATE"};
+	static const struct entity_list list = {.url = "/1.0/networks?recursion=1",
+						.header = header,
+						.columns = ARRAY_SIZE(header),
+						.add_row = add_network};
 	auto_target struct target t = TARGET_INIT;
-	auto_table struct table table = TABLE_INIT;
-	auto_api_reply struct api_reply reply = API_REPLY_INIT;
-	enum table_format format;
-	int r;
+	int r = target_parse(c, cli_arg(c, 0), &t, err);
 
-	r = table_format_parse(option_str(c->options, "format"), &format, err);
-	if (r >= 0)
-		r = target_open(c, cli_arg(c, 0), &t, err);
 	if (r >= 0 && *t.name)
 		r = error_set(err, 400, "Filtering isn't supported yet");
-	if (r >= 0)
-		r = api_get(t.api, "/1.0/networks?recursion=1", &reply, err);
-	if (r < 0)
-		return r;
-	set_header(&table, header, ARRAY_SIZE(header));
-	for (size_t i = 0; i < json_len(reply.metadata); i++)
-		if (!is_hidden(json_at(reply.metadata, i)))
-			add_network(&table, json_at(reply.metadata, i));
-	table_sort(&table);
-	return table_print(&table, format, reply.metadata, err);
+	return r < 0 ? r : entity_list(c, &list, err);
 }
 
 static int compare_text(const void *a, const void *b)
@@ -163,7 +147,7 @@ static int run_list_leases(struct cli *c, struct error *err)
 	r = api_get(t.api, url, &reply, err);
 	if (r < 0)
 		return r;
-	set_header(&table, header, ARRAY_SIZE(header));
+	table_set_header(&table, header, ARRAY_SIZE(header));
 	for (size_t i = 0; i < json_len(reply.metadata); i++) {
 		const struct json *lease = json_at(reply.metadata, i);
 		auto_free char *type = cli_upper(json_get_str(lease, "type"));

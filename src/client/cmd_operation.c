@@ -6,6 +6,7 @@
 #include "base/jsonw.h"
 #include "base/str.h"
 #include "client/client.h"
+#include "client/entity.h"
 #include "client/table.h"
 
 /* The API groups operations by status; the list wants them in a row. */
@@ -33,43 +34,31 @@ static int flatten(const struct json *groups, struct json **ret, struct error *e
 	return json_parse(strbuf_str(&b), b.len, ret, err);
 }
 
+static void add_operation(struct table *t, const struct json *op)
+{
+	auto_free char *class = cli_upper(json_get_str(op, "class"));
+	auto_free char *status = cli_upper(json_get_str(op, "status"));
+	auto_free char *created = cli_format_time(json_get_str(op, "created_at"));
+	const char *cells[] = {json_get_str(op, "id"),
+			       class,
+			       json_get_str(op, "description"),
+			       status,
+			       json_is_true(json_get(op, "may_cancel")) ? "YES" : "NO",
+			       created};
+
+	table_add(t, cells, ARRAY_SIZE(cells));
+}
+
 static int run_list(struct cli *c, struct error *err)
 {
-	auto_target struct target t = TARGET_INIT;
-	auto_table struct table table = TABLE_INIT;
-	auto_api_reply struct api_reply reply = API_REPLY_INIT;
-	auto_json struct json *list = NULL;
 	static const char *const header[] = {"ID", "TYPE", "DESCRIPTION", "STATUS", "CANCELABLE", "CREATED"};
-	enum table_format format;
-	int r;
+	static const struct entity_list list = {.url = "/1.0/operations?recursion=1",
+						.header = header,
+						.columns = ARRAY_SIZE(header),
+						.add_row = add_operation,
+						.flatten = flatten};
 
-	r = table_format_parse(option_str(c->options, "format"), &format, err);
-	if (r >= 0)
-		r = target_open(c, cli_arg(c, 0), &t, err);
-	if (r >= 0)
-		r = api_get(t.api, "/1.0/operations?recursion=1", &reply, err);
-	if (r >= 0)
-		r = flatten(reply.metadata, &list, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
-		strv_add(&table.header, header[i]);
-	for (size_t i = 0; i < json_len(list); i++) {
-		const struct json *op = json_at(list, i);
-		auto_free char *class = cli_upper(json_get_str(op, "class"));
-		auto_free char *status = cli_upper(json_get_str(op, "status"));
-		auto_free char *created = cli_format_time(json_get_str(op, "created_at"));
-		const char *cells[] = {json_get_str(op, "id"),
-				       class,
-				       json_get_str(op, "description"),
-				       status,
-				       json_is_true(json_get(op, "may_cancel")) ? "YES" : "NO",
-				       created};
-
-		table_add(&table, cells, ARRAY_SIZE(cells));
-	}
-	table_sort(&table);
-	return table_print(&table, format, list, err);
+	return entity_list(c, &list, err);
 }
 
 static int run_show(struct cli *c, struct error *err)

@@ -11,33 +11,23 @@
 #include "client/entity.h"
 #include "client/table.h"
 
+static void add_profile(struct table *t, const struct json *p)
+{
+	auto_free char *used = xasprintf("%zu", json_len(json_get(p, "used_by")));
+	const char *cells[] = {json_get_str(p, "name"), json_get_str(p, "description"), used};
+
+	table_add(t, cells, ARRAY_SIZE(cells));
+}
+
 static int run_list(struct cli *c, struct error *err)
 {
-	auto_target struct target t = TARGET_INIT;
-	auto_table struct table table = TABLE_INIT;
-	auto_api_reply struct api_reply reply = API_REPLY_INIT;
 	static const char *const header[] = {"NAME", "DESCRIPTION", "USED BY"};
-	enum table_format format;
-	int r;
+	static const struct entity_list list = {.url = "/1.0/profiles?recursion=1",
+						.header = header,
+						.columns = ARRAY_SIZE(header),
+						.add_row = add_profile};
 
-	r = table_format_parse(option_str(c->options, "format"), &format, err);
-	if (r >= 0)
-		r = target_open(c, cli_arg(c, 0), &t, err);
-	if (r >= 0)
-		r = api_get(t.api, "/1.0/profiles?recursion=1", &reply, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
-		strv_add(&table.header, header[i]);
-	for (size_t i = 0; i < json_len(reply.metadata); i++) {
-		const struct json *p = json_at(reply.metadata, i);
-		auto_free char *used = xasprintf("%zu", json_len(json_get(p, "used_by")));
-		const char *cells[] = {json_get_str(p, "name"), json_get_str(p, "description"), used};
-
-		table_add(&table, cells, ARRAY_SIZE(cells));
-	}
-	table_sort(&table);
-	return table_print(&table, format, reply.metadata, err);
+	return entity_list(c, &list, err);
 }
 
 /* POST the profile with members of @from (may be NULL) under the name @name. */

@@ -78,8 +78,7 @@ static int run_remote_list(struct cli *c, struct error *err)
 		r = remotes_as_json(c->config, format == TABLE_JSON, &j, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
-		strv_add(&table.header, header[i]);
+	table_set_header(&table, header, ARRAY_SIZE(header));
 	for (size_t i = 0; i < c->config->remotes.len; i++) {
 		const struct mapmap_item *item = &c->config->remotes.items[i];
 		bool current = streq(item->key, cli_config_default_remote(c->config));

@@ -11,6 +11,7 @@
 #include "client/cert.h"
 #include "client/client.h"
 #include "client/doc.h"
+#include "client/entity.h"
 #include "base/prompt.h"
 #include "client/table.h"
 #include "client/token.h"
@@ -43,25 +44,12 @@ static void add_row(struct table *table, const struct json *entry)
 static int run_list(struct cli *c, struct error *err)
 {
 	static const char *const header[] = {"TYPE", "NAME", "COMMON NAME", "FINGERPRINT", "ISSUE DATE", "EXPIRY DATE"};
-	auto_target struct target t = TARGET_INIT;
-	auto_table struct table table = TABLE_INIT;
-	auto_api_reply struct api_reply reply = API_REPLY_INIT;
-	enum table_format format;
-	int r;
+	static const struct entity_list list = {.url = "/1.0/certificates?recursion=1",
+						.header = header,
+						.columns = ARRAY_SIZE(header),
+						.add_row = add_row};
 
-	r = table_format_parse(option_str(c->options, "format"), &format, err);
-	if (r >= 0)
-		r = target_open(c, cli_arg(c, 0), &t, err);
-	if (r >= 0)
-		r = api_get(t.api, "/1.0/certificates?recursion=1", &reply, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
-		strv_add(&table.header, header[i]);
-	for (size_t i = 0; i < json_len(reply.metadata); i++)
-		add_row(&table, json_at(reply.metadata, i));
-	table_sort(&table);
-	return table_print(&table, format, reply.metadata, err);
+	return entity_list(c, &list, err);
 }
 
 /* "[remote:]fingerprint", or "remote:" and "fingerprint" */
@@ -326,8 +314,7 @@ static int run_list_tokens(struct cli *c, struct error *err)
 		r = target_open(c, cli_arg(c, 0), &t, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
-		strv_add(&list.table.header, header[i]);
+	table_set_header(&list.table, header, ARRAY_SIZE(header));
 	list.yaml = format == TABLE_YAML;
 	jsonw_array_begin(&list.w);
 	r = each_token(&t, list_token, &list, err);

@@ -1,4 +1,4 @@
-/* get, set, unset, show, edit, rename and delete for the groups in the table. */
+/* get, set, unset, show, edit, rename and delete for the groups in the table; lists of these and others. */
 #include "client/entity.h"
 
 #include <stdio.h>
@@ -161,4 +161,30 @@ int entity_rename(struct cli *c, struct error *err)
 	if (r >= 0 && !cli_quiet(c))
 		printf("%s %s renamed to %s\n", e->title, t.name, cli_arg(c, 1));
 	return r;
+}
+
+int entity_list(struct cli *c, const struct entity_list *l, struct error *err)
+{
+	auto_target struct target t = TARGET_INIT;
+	auto_table struct table table = TABLE_INIT;
+	auto_api_reply struct api_reply reply = API_REPLY_INIT;
+	auto_json struct json *made = NULL;
+	const struct json *list;
+	enum table_format format;
+	int r = table_format_parse(option_str(c->options, "format"), &format, err);
+
+	if (r >= 0)
+		r = target_open(c, cli_arg(c, 0), &t, err);
+	if (r >= 0)
+		r = api_get(t.api, l->url, &reply, err);
+	if (r >= 0 && l->flatten)
+		r = l->flatten(reply.metadata, &made, err);
+	if (r < 0)
+		return r;
+	list = l->flatten ? made : reply.metadata;
+	table_set_header(&table, l->header, l->columns);
+	for (size_t i = 0; i < json_len(list); i++)
+		l->add_row(&table, json_at(list, i));
+	table_sort(&table);
+	return table_print(&table, format, list, err);
 }

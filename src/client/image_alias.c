@@ -48,8 +48,7 @@ static int run_list(struct cli *c, struct error *err)
 		r = image_source_aliases(&source, &list, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
-		strv_add(&table.header, header[i]);
+	table_set_header(&table, header, ARRAY_SIZE(header));
 	for (size_t i = 0; i < json_len(list); i++) {
 		const struct json *alias = json_at(list, i);
 		const char *target = json_get_str(alias, "target"), *kind = json_get_str(alias, "type");

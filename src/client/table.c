@@ -41,6 +41,12 @@ int table_format_parse(const char *name, enum table_format *ret, struct error *e
 }
 
 /* Every cell passes here, so nothing that a server sent can steer the terminal. */
+void table_set_header(struct table *t, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		strv_add(&t->header, names[i]);
+}
+
 void table_take_row(struct table *t, struct strv *cells)
 {
 	struct strv safe = STRV_INIT;

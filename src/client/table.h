@@ -24,6 +24,8 @@ void table_done(struct table *t);
 
 /* table, compact, csv, json, yaml; 400 `Invalid format "x"`. */
 int table_format_parse(const char *name, enum table_format *ret, struct error *err);
+/* Of @n columns. */
+void table_set_header(struct table *t, const char *const *names, size_t n);
 /* Add the cells of a row; @cells is emptied. */
 void table_take_row(struct table *t, struct strv *cells);
 /* Add a row of @n strings. */
