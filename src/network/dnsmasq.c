@@ -56,6 +56,7 @@ UNSHARED struct dnsmasq *dnsmasq_new(const struct dnsmasq_spec *spec, const char
 	d->pidfd = d->watch_fd = -EBADF;
 	mutex_init(&d->busy);
 	mutex_init(&d->choosing);
+	mutex_init(&d->hosts_lock);
 	mutex_init(&d->lock);
 	return d;
 }
@@ -72,6 +73,8 @@ static UNSHARED void destroy(struct dnsmasq *d)
 	strv_done(&d->args);
 	mutex_done(&d->busy);
 	mutex_done(&d->choosing);
+	dnsmasq_hosts_forget(d);
+	mutex_done(&d->hosts_lock);
 	mutex_done(&d->lock);
 	free(d->name);
 	free(d->dir);

@@ -145,7 +145,7 @@ static bool holds(const char *dir, const char *file, const char *line)
 	return streq(strbuf_str(&b), line);
 }
 
-static int remove_entry(struct dnsmasq *d, const char *file, bool *ret_changed, struct error *err)
+static int remove_file(struct dnsmasq *d, const char *file, bool *ret_changed, struct error *err)
 {
 	auto_free char *path = path_join(d->hosts, file);
 
@@ -155,7 +155,7 @@ static int remove_entry(struct dnsmasq *d, const char *file, bool *ret_changed, 
 	return 0;
 }
 
-static int write_entry(struct dnsmasq *d, const char *file, const char *line, bool *ret_changed, struct error *err)
+static int write_file(struct dnsmasq *d, const char *file, const char *line, bool *ret_changed, struct error *err)
 {
 	auto_free char *text = xasprintf("%s\n", line);
 	int r;
@@ -166,18 +166,6 @@ static int write_entry(struct dnsmasq *d, const char *file, const char *line, bo
 	if (r == 0)
 		r = dnsmasq_file_put(d->hosts, file, text, err);
 	*ret_changed = r == 0;
-	return r;
-}
-
-int dnsmasq_host_set(struct dnsmasq *d, const struct dnsmasq_host *h, struct error *err)
-{
-	auto_free char *file = dnsmasq_host_file(h->label);
-	auto_free char *line = dnsmasq_host_line(h);
-	bool changed = false;
-	int r = line ? write_entry(d, file, line, &changed, err) : remove_entry(d, file, &changed, err);
-
-	if (changed)
-		dnsmasq_reload(d);
 	return r;
 }
 
@@ -195,6 +183,126 @@ static bool read_entry(struct dnsmasq *d, const char *file, struct dnsmasq_host 
 		return false;
 	ret->label = dnsmasq_host_label(file);
 	return true;
+}
+
+/* --- all of them, in memory: with many NICs the files take long to read --- */
+
+static void forget_all(struct dnsmasq *d) REQUIRES(d->hosts_lock)
+{
+	for (size_t i = 0; i < d->n_entries; i++)
+		dnsmasq_host_done(&d->entries[i]);
+	free(TAKE_PTR(d->entries));
+	d->n_entries = 0;
+	d->entries_loaded = false;
+}
+
+void dnsmasq_hosts_forget(struct dnsmasq *d)
+{
+	mutex_lock(&d->hosts_lock);
+	forget_all(d);
+	mutex_unlock(&d->hosts_lock);
+}
+
+static void copy_entry(struct dnsmasq_host *to, const struct dnsmasq_host *from)
+{
+	*to = *from;
+	to->label = xstrdup(from->label);
+	to->hostname = xstrdup_null(from->hostname);
+}
+
+static void append(struct dnsmasq *d, const struct dnsmasq_host *h) REQUIRES(d->hosts_lock)
+{
+	d->entries = xreallocarray(d->entries, d->n_entries + 1, sizeof(*d->entries));
+	copy_entry(&d->entries[d->n_entries++], h);
+}
+
+/* The entry of @label is @h now, or there is none (NULL). */
+static void note(struct dnsmasq *d, const char *label, const struct dnsmasq_host *h) REQUIRES(d->hosts_lock)
+{
+	for (size_t i = 0; i < d->n_entries; i++) {
+		if (!streq(d->entries[i].label, label))
+			continue;
+		dnsmasq_host_done(&d->entries[i]);
+		d->entries[i] = d->entries[--d->n_entries];
+		break;
+	}
+	if (h && d->entries_loaded)
+		append(d, h);
+}
+
+static int load(struct dnsmasq *d, struct error *err) REQUIRES(d->hosts_lock)
+{
+	DIR *dir = opendir(d->hosts);
+	struct dirent *e;
+
+	if (!dir && errno != ENOENT)
+		return error_errno(err, errno, "Read %s", d->hosts);
+	while (dir && (e = readdir(dir))) {
+		CLEANUP(dnsmasq_host_done) struct dnsmasq_host h = {0};
+
+		if (e->d_name[0] != '.' && read_entry(d, e->d_name, &h))
+			append(d, &h);
+	}
+	if (dir)
+		closedir(dir);
+	d->entries_loaded = true;
+	return 0;
+}
+
+int dnsmasq_hosts(struct dnsmasq *d, struct dnsmasq_host **ret, size_t *ret_n, struct error *err)
+{
+	int r = 0;
+
+	mutex_lock(&d->hosts_lock);
+	if (!d->entries_loaded)
+		r = load(d, err);
+	if (r == 0) {
+		*ret_n = d->n_entries;
+		*ret = xnew_array(struct dnsmasq_host, d->n_entries + 1);
+		for (size_t i = 0; i < d->n_entries; i++)
+			copy_entry(&(*ret)[i], &d->entries[i]);
+	}
+	mutex_unlock(&d->hosts_lock);
+	return r;
+}
+
+/* --- changes --- */
+
+static int write_entry(struct dnsmasq *d, const char *file, const struct dnsmasq_host *h, bool *ret_changed,
+		       struct error *err)
+{
+	auto_free char *line = dnsmasq_host_line(h);
+	int r;
+
+	mutex_lock(&d->hosts_lock);
+	r = line ? write_file(d, file, line, ret_changed, err) : remove_file(d, file, ret_changed, err);
+	if (r == 0)
+		note(d, h->label, line ? h : NULL);
+	mutex_unlock(&d->hosts_lock);
+	return r;
+}
+
+static int remove_entry(struct dnsmasq *d, const char *file, const char *label, bool *ret_changed, struct error *err)
+{
+	int r;
+
+	mutex_lock(&d->hosts_lock);
+	r = remove_file(d, file, ret_changed, err);
+	if (r == 0)
+		note(d, label, NULL);
+	mutex_unlock(&d->hosts_lock);
+	return r;
+}
+
+int dnsmasq_host_set(struct dnsmasq *d, const struct dnsmasq_host *h, struct error *err)
+{
+	auto_free char *file = dnsmasq_host_file(h->label);
+	bool changed = false;
+	int r = write_entry(d, file, h, &changed, err);
+
+	if (changed)
+		dnsmasq_reload(d);
+	return r;
 }
 
 int dnsmasq_host_get(struct dnsmasq *d, const char *label, struct dnsmasq_host *ret)
@@ -219,7 +327,7 @@ int dnsmasq_host_remove(struct dnsmasq *d, const char *label, struct error *err)
 	CLEANUP(dnsmasq_host_done) struct dnsmasq_host h = {0};
 	auto_free char *file = dnsmasq_host_file(label);
 	bool known = read_entry(d, file, &h), changed = false;
-	int r = remove_entry(d, file, &changed, err);
+	int r = remove_entry(d, file, label, &changed, err);
 
 	if (r < 0 || !changed)
 		return r;
@@ -229,44 +337,22 @@ int dnsmasq_host_remove(struct dnsmasq *d, const char *label, struct error *err)
 	return 0;
 }
 
-int dnsmasq_hosts(struct dnsmasq *d, struct dnsmasq_host **ret, size_t *ret_n, struct error *err)
-{
-	struct dnsmasq_host *list = NULL;
-	DIR *dir = opendir(d->hosts);
-	struct dirent *e;
-	size_t n = 0;
-
-	if (!dir && errno != ENOENT)
-		return error_errno(err, errno, "Read %s", d->hosts);
-	while (dir && (e = readdir(dir))) {
-		struct dnsmasq_host h = {0};
-
-		if (e->d_name[0] == '.' || !read_entry(d, e->d_name, &h))
-			continue;
-		list = xreallocarray(list, n + 1, sizeof(*list));
-		list[n++] = h;
-	}
-	if (dir)
-		closedir(dir);
-	*ret = list;
-	*ret_n = n;
-	return 0;
-}
-
 int dnsmasq_hosts_keep(struct dnsmasq *d, const struct strv *labels, struct error *err)
 {
-	DIR *dir = opendir(d->hosts);
+	DIR *dir;
 	struct dirent *e;
 	bool changed = false;
 	int r = 0;
 
+	dnsmasq_hosts_forget(d); /* others may have touched the files */
+	dir = opendir(d->hosts);
 	if (!dir)
 		return errno == ENOENT ? 0 : error_errno(err, errno, "Read %s", d->hosts);
 	while (r == 0 && (e = readdir(dir))) {
 		auto_free char *label = dnsmasq_host_label(e->d_name);
 
 		if (e->d_name[0] != '.' && !strv_contains(labels, label))
-			r = remove_entry(d, e->d_name, &changed, err);
+			r = remove_entry(d, e->d_name, label, &changed, err);
 	}
 	closedir(dir);
 	if (changed)

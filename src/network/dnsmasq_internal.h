@@ -35,8 +35,12 @@ struct dnsmasq {
 	struct mutex busy;
 	struct strv args GUARDED_BY(busy); /* what runs or shall run; empty: nothing */
 
-	struct mutex choosing; /* an address for a NIC, until its entry is written */
-	struct mutex lock;     /* short */
+	struct mutex choosing;   /* an address for a NIC, until its entry is written */
+	struct mutex hosts_lock; /* the files of host entries and their copy; held across small files */
+	struct dnsmasq_host *entries GUARDED_BY(hosts_lock);
+	size_t n_entries GUARDED_BY(hosts_lock);
+	bool entries_loaded GUARDED_BY(hosts_lock);
+	struct mutex lock; /* short */
 	pid_t pid GUARDED_BY(lock);
 	int pidfd GUARDED_BY(lock);
 	unsigned generation GUARDED_BY(lock); /* grows with every start and intended end: tells deaths from those */
@@ -107,6 +111,8 @@ char *dnsmasq_host_label(const char *file);
 char *dnsmasq_host_line(const struct dnsmasq_host *h);
 /* False for what dnsmasq_host_line() would not write. */
 bool dnsmasq_host_parse(const char *line, struct dnsmasq_host *ret);
+/* Free the copy of the entries; they are read from their files again. */
+void dnsmasq_hosts_forget(struct dnsmasq *d);
 /* Have the entries read again. */
 void dnsmasq_reload(struct dnsmasq *d);
 /* A small file that may be lost with the power, in place of the old one at once. */

@@ -305,6 +305,48 @@ static void host_files_come_and_go(void **state)
 	expect_ok(dnsmasq_host_remove(f->d, "c3.eth0", &err), &err);
 }
 
+static void expect_hosts(struct folder *f, const char *labels)
+{
+	auto_error struct error err = ERROR_INIT;
+	auto_strv struct strv found = STRV_INIT;
+	auto_free char *text = NULL;
+	struct dnsmasq_host *list;
+	size_t n;
+
+	expect_ok(dnsmasq_hosts(f->d, &list, &n, &err), &err);
+	for (size_t i = 0; i < n; i++) {
+		strv_add(&found, list[i].label);
+		dnsmasq_host_done(&list[i]);
+	}
+	free(list);
+	strv_sort(&found);
+	text = strv_join(&found, " ");
+	assert_string_equal(text, labels);
+}
+
+/* The list is kept in memory: it must follow every change. */
+static void list_of_hosts_follows_changes(void **state)
+{
+	struct folder *f = *state;
+	auto_error struct error err = ERROR_INIT;
+	auto_strv struct strv keep = STRV_INIT;
+
+	set_host(f, "c1.eth0", NULL, "c1");
+	expect_hosts(f, "c1.eth0");
+	set_host(f, "c1.eth0", "192.0.2.10", "c1");
+	set_host(f, "c2.a-b", NULL, "c2");
+	set_host(f, "c3.eth0", NULL, "c3");
+	expect_hosts(f, "c1.eth0 c2.a-b c3.eth0");
+	set_host(f, "c3.eth0", NULL, NULL);
+	expect_hosts(f, "c1.eth0 c2.a-b");
+	expect_ok(dnsmasq_host_remove(f->d, "c1.eth0", &err), &err);
+	expect_hosts(f, "c2.a-b");
+	set_host(f, "c4.eth0", NULL, "c4");
+	strv_add(&keep, "c4.eth0");
+	expect_ok(dnsmasq_hosts_keep(f->d, &keep, &err), &err);
+	expect_hosts(f, "c4.eth0");
+}
+
 /* --- leases --- */
 
 static void leases_are_read(void **state UNUSED)
@@ -469,6 +511,7 @@ int main(void)
 		cmocka_unit_test(host_lines_are_written_and_read),
 		cmocka_unit_test(host_lines_that_are_none_are_refused),
 		cmocka_unit_test_setup_teardown(host_files_come_and_go, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(list_of_hosts_follows_changes, make_folder, remove_folder),
 		cmocka_unit_test(leases_are_read),
 		cmocka_unit_test(leases_that_are_damaged_are_skipped),
 		cmocka_unit_test(leases_are_bounded),
