@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -162,6 +163,35 @@ def test_no_escapes_on_a_terminal(lxc, fake):
         screen = lxc.terminal(*command, code=code)
         assert "\x1b" not in screen and "\x07" not in screen and "\x9b" not in screen, command
         assert "owned" in screen, command
+
+
+def test_no_escapes_of_networks(lxc, fake):
+    network = {"name": ESCAPE, "type": ESCAPE, "description": ESCAPE, "managed": True, "status": ESCAPE, "used_by": [ESCAPE], "locations": [ESCAPE],
+               "config": {"ipv4.address": ESCAPE, ESCAPE: "x"}}
+    state = {"hwaddr": ESCAPE, "mtu": 1500, "state": ESCAPE, "type": ESCAPE, "addresses": [{"family": ESCAPE, "address": ESCAPE, "netmask": ESCAPE, "scope": ESCAPE}],
+             "bridge": {"id": ESCAPE, "upper_devices": [ESCAPE]}, "bond": {"mode": ESCAPE, "lower_devices": [ESCAPE, ESCAPE]}, "vlan": {"lower_device": ESCAPE}}
+    lease = {"hostname": ESCAPE, "hwaddr": ESCAPE, "address": ESCAPE, "type": ESCAPE}
+    fake({"GET /1.0/networks": (200, sync([network])), "GET /1.0/networks/n": (200, sync(network)), "GET /1.0/networks/n/state": (200, sync(state)),
+          "GET /1.0/networks/n/leases": (200, sync([lease])), "GET /1.0/instances/c1": (200, sync({**INSTANCE, "devices": {ESCAPE: {"type": "nic", "network": "n"}}}))})
+    for command in (("list", "f:"), ("list", "f:", "-f", "csv"), ("show", "f:n"), ("get", "f:n", "ipv4.address"), ("info", "f:n"), ("list-leases", "f:n"),
+                    ("list-leases", "f:n", "-f", "compact")):
+        screen = lxc.terminal("network", *command)
+        assert "\x1b" not in screen and "\x07" not in screen and "\x9b" not in screen, command
+        assert "owned" in screen, command
+    screen = lxc.terminal("config", "device", "list", "f:c1")
+    assert "owned" in screen and "\x1b" not in screen
+
+
+@pytest.mark.parametrize("odd", [None, 5, "x", [], {}, [None, 5, [], {}], {"addresses": [5, None], "counters": 5, "bridge": {"upper_devices": {"a": 5}}, "used_by": [None, 5]},
+                                 {"name": 5, "type": [], "config": 7, "managed": "yes", "used_by": {"a": 1}, "devices": 5}])
+def test_networks_of_no_known_shape(lxc, fake, odd):
+    """Whatever comes: an error or an empty field, no crash."""
+    routes = {f"GET /1.0/{path}": (200, sync(odd)) for path in ("networks", "networks/n", "networks/n/state", "networks/n/leases", "instances/c1", "profiles/p")}
+    fake({**routes, **{f"PUT /1.0/{path}": (200, sync({})) for path in ("networks/n", "instances/c1", "profiles/p")}})
+    for command in ("list f:", "show f:n", "get f:n x", "set f:n a=b", "unset f:n a", "info f:n", "list-leases f:n", "attach f:n c1", "attach-profile f:n p e n",
+                    "detach f:n c1", "detach-profile f:n p e"):
+        done = subprocess.run([OURS, "network", *command.split()], env=lxc.env(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+        assert done.returncode in (0, 1), (command, done)
 
 
 def test_debug_hides_passwords(lxc, tmp_path):
