@@ -1,7 +1,7 @@
 /*
  * What lxd and lxd-nft say to each other, over the packet socket (wire_pair()) that is lxd-nft's fd 3: one question at
  * a time, each with its answer. lxd-nft ends when the socket closes, and by itself after WIRE_NFT_IDLE_MS without a
- * question, or after a large one; a question that it has not taken from the socket has then not been carried out.
+ * question; one that it has not taken from the socket has then not been carried out.
  *
  *   question: u32 WIRE_NFT_RUN; fd: a file with nft commands, read from its start, at most WIRE_NFT_SCRIPT_MAX bytes.
  *             They are one transaction.

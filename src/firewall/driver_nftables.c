@@ -187,11 +187,16 @@ static int driver_all(void *driver, const struct firewall_state *s, struct error
 	struct nft_driver *d = driver;
 	auto_error struct error first = ERROR_INIT;
 
-	if (attempt_all(d, s, false, &first) == 0)
-		return 0;
-	/* tables of our name that others have made are unlike ours; and an interface may just have gone */
-	log_debug("tables are made anew", LOG_ERR(&first));
-	return attempt_all(d, s, true, err);
+	int r = attempt_all(d, s, false, &first);
+
+	if (r < 0) {
+		/* tables of our name that others have made are unlike ours; and an interface may just have gone */
+		log_debug("tables are made anew", LOG_ERR(&first));
+		r = attempt_all(d, s, true, err);
+	}
+	/* at a start, or after a flush: single changes do not follow at once */
+	nft_client_rest(d->client);
+	return r;
 }
 
 /* --- one change --- */

@@ -34,7 +34,7 @@ struct nft_client *nft_client_new(struct reaper *reaper)
 }
 
 /* Without its socket the process ends by itself. */
-static void hang_up(struct nft_client *c)
+void nft_client_rest(struct nft_client *c)
 {
 	c->sock = fd_close(c->sock);
 	c->pidfd = fd_close(c->pidfd);
@@ -44,7 +44,7 @@ void nft_client_free(struct nft_client *c)
 {
 	if (!c)
 		return;
-	hang_up(c);
+	nft_client_rest(c);
 	free(c);
 }
 
@@ -53,7 +53,7 @@ static void kill_child(struct nft_client *c)
 {
 	if (c->pidfd >= 0)
 		syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
-	hang_up(c);
+	nft_client_rest(c);
 }
 
 static void set_timeouts(int sock)
@@ -171,7 +171,7 @@ int nft_client_run(struct nft_client *c, const struct strbuf *script, struct err
 			kill_child(c);
 			return error_errno(err, -r, "Wait for lxd-nft");
 		}
-		hang_up(c);
+		nft_client_rest(c);
 	}
 	return error_set(err, 500, "lxd-nft ends at once; its standard error, in the daemon's log, says why");
 }

@@ -12,6 +12,8 @@ struct nft_client;
 
 /* @reaper is borrowed, and outlives the client. */
 struct nft_client *nft_client_new(struct reaper *reaper);
+/* Let the process end now: there will be nothing to do for a while. The next call starts another. */
+void nft_client_rest(struct nft_client *c);
 /* Lets the process end. */
 void nft_client_free(struct nft_client *c);
 /* Carry @script out as one transaction. 500 with what the kernel or libnftables says; nothing has changed then. */

@@ -18,8 +18,7 @@
 #include "base/wire.h"
 #include "base/wire_nft.h"
 
-#define LARGE_SCRIPT (256u * 1024) /* bytes; its work leaves much memory in the library's hands */
-#define NETLINK_FD 4               /* libnftables opens its socket first of all */
+#define NETLINK_FD 4 /* libnftables opens its socket first of all */
 
 static bool has_netlink(void)
 {
@@ -70,8 +69,7 @@ static int read_script(int fd, struct strbuf *ret, struct error *err)
 	return 0;
 }
 
-/* *@ret_size: how many bytes of commands there were. */
-static int run(struct nft_ctx *nft, const struct wire_message *m, size_t *ret_size, struct error *err)
+static int run(struct nft_ctx *nft, const struct wire_message *m, struct error *err)
 {
 	auto_strbuf struct strbuf script = STRBUF_INIT;
 	struct wire_reader r = m->reader;
@@ -80,7 +78,6 @@ static int run(struct nft_ctx *nft, const struct wire_message *m, size_t *ret_si
 	if (wire_get_u32(&r) != WIRE_NFT_RUN || !wire_done(&r))
 		return error_set(err, 500, "lxd-nft was sent an unknown message");
 	ret = read_script(m->fds[0], &script, err);
-	*ret_size = script.len;
 	if (ret < 0)
 		return ret;
 	if (nft_run_cmd_from_buffer(nft, strbuf_str(&script)) != 0)
@@ -88,21 +85,19 @@ static int run(struct nft_ctx *nft, const struct wire_message *m, size_t *ret_si
 	return 0;
 }
 
-/* False when it was the last. */
-static bool answer(struct nft_ctx *nft, const struct wire_message *m)
+static int answer(struct nft_ctx *nft, const struct wire_message *m)
 {
 	auto_error struct error err = ERROR_INIT;
 	auto_strbuf struct strbuf b = STRBUF_INIT;
-	size_t size = 0;
 
-	run(nft, m, &size, &err);
+	run(nft, m, &err);
 	wire_put_u32(&b, WIRE_NFT_RAN);
 	wire_put_u32(&b, (uint32_t)err.status);
 	wire_put_str(&b, err.status ? error_msg(&err) : "");
-	return wire_send(WIRE_NFT_FD, &b, NULL, 0) == 0 && size < LARGE_SCRIPT;
+	return wire_send(WIRE_NFT_FD, &b, NULL, 0);
 }
 
-/* Answer until lxd has gone, or has had no question for a while, or the memory is to be given back. */
+/* Answer until lxd has gone, or has had no question for a while. */
 static void serve(struct nft_ctx *nft)
 {
 	struct pollfd p = {.fd = WIRE_NFT_FD, .events = POLLIN};
@@ -113,7 +108,7 @@ static void serve(struct nft_ctx *nft)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0 || wire_recv(WIRE_NFT_FD, &m) <= 0 || !answer(nft, &m))
+		if (n <= 0 || wire_recv(WIRE_NFT_FD, &m) <= 0 || answer(nft, &m) < 0)
 			return;
 	}
 }
