@@ -107,6 +107,19 @@ static void ipv4_rules(struct nic_chain *c)
 	rule(c, "ether type 0x0800 drop");
 }
 
+/*
+ * A link-local address that a kernel has made of another hardware address (ff:fe in its middle): whoever hears it would
+ * take ours for the way to there, be it in a router solicitation alone.
+ */
+static void other_link_local_rule(struct nic_chain *c)
+{
+	struct ip_addr own = link_local(c->nic);
+	char text[IP_TEXT_MAX];
+
+	rule(c, "ether type ip6 ip6 saddr " LINK_LOCAL " @nh,152,16 0xfffe ip6 saddr != %s drop",
+	     ip_format(&own, text));
+}
+
 /* What a client needs before it has an address: DHCPv6, router solicitation, and to be found by its link-local one. */
 static void ipv6_client_rules(struct nic_chain *c)
 {
@@ -139,6 +152,8 @@ static void ipv6_list_rules(struct nic_chain *c)
 
 	rule(c, "ether type ip6 icmpv6 type 134 drop");
 	rule(c, "ether type ip6 icmpv6 type 137 drop");
+	if (!has_all(a))
+		other_link_local_rule(c);
 	if (c->to_host || a->dhcp_elsewhere)
 		ipv6_client_rules(c);
 	if (has_all(a)) {

@@ -42,6 +42,14 @@ static const char *match_text(const char *option, const struct ip_prefix *p, cha
 	return buf;
 }
 
+/* The link-local address that the kernel makes of the NIC's hardware address. */
+static struct ip_addr link_local(const struct firewall_nic *n)
+{
+	static const struct ip_prefix prefix = {.addr = {AF_INET6, {0xfe, 0x80}}, .len = 64};
+
+	return ip_eui64(&prefix, &n->mac);
+}
+
 /* --- frames --- */
 
 static void ipv4_rules(struct nic_chain *c)
@@ -67,23 +75,42 @@ static void ipv4_rules(struct nic_chain *c)
 	xt_rule(c->b, c->name, "-p IPv4 -j DROP");
 }
 
-/* Advertisements pass here by their source; ip6tables looks at what they advertise. */
+/*
+ * What a client sends from link-local addresses (@source with its length) before it has another. Advertisements pass
+ * here by their source; ip6tables looks at what they advertise.
+ */
+static void link_local_rules(struct nic_chain *c, const char *source)
+{
+	if (c->to_host || c->nic->v6.dhcp_elsewhere) {
+		xt_rule(c->b, c->name,
+			"-p IPv6 --ip6-src %s --ip6-dst ff02::1:2 --ip6-proto udp --ip6-dport 547 -j RETURN", source);
+		xt_rule(c->b, c->name,
+			"-p IPv6 --ip6-src %s --ip6-dst ff02::2 --ip6-proto ipv6-icmp "
+			"--ip6-icmp-type 133/0:255 -j RETURN",
+			source);
+	}
+	xt_rule(c->b, c->name, "-p IPv6 --ip6-src %s --ip6-proto ipv6-icmp --ip6-icmp-type 136/0:255 -j RETURN",
+		source);
+}
+
+/* Only the own one of the link-local addresses that kernels make of hardware addresses (ff:fe in their middle). */
 static void ipv6_list_rules(struct nic_chain *c)
 {
 	static const char icmp[] = "-p IPv6 --ip6-proto ipv6-icmp --ip6-icmp-type";
 	const struct firewall_allowed *a = &c->nic->v6;
-	char match[IP_TEXT_MAX + 16];
+	struct ip_addr link = link_local(c->nic);
+	char match[IP_TEXT_MAX + 16], own[IP_TEXT_MAX];
+	bool all = false;
 
 	xt_rule(c->b, c->name, "%s 134/0:255 -j DROP", icmp);
 	xt_rule(c->b, c->name, "%s 137/0:255 -j DROP", icmp);
-	if (c->to_host || a->dhcp_elsewhere) {
-		xt_rule(c->b, c->name,
-			"-p IPv6 --ip6-src fe80::/10 --ip6-dst ff02::1:2 --ip6-proto udp --ip6-dport 547 -j RETURN");
-		xt_rule(c->b, c->name,
-			"-p IPv6 --ip6-src fe80::/10 --ip6-dst ff02::2 --ip6-proto ipv6-icmp "
-			"--ip6-icmp-type 133/0:255 -j RETURN");
+	for (size_t i = 0; i < a->n; i++)
+		all |= a->prefix[i].len == 0;
+	if (!all) {
+		link_local_rules(c, ip_format(&link, own));
+		xt_rule(c->b, c->name, "-p IPv6 --ip6-src fe80::ff:fe00:0/ffc0::ff:ff00:0 -j DROP");
 	}
-	xt_rule(c->b, c->name, "-p IPv6 --ip6-src fe80::/10 --ip6-proto ipv6-icmp --ip6-icmp-type 136/0:255 -j RETURN");
+	link_local_rules(c, "fe80::/10");
 	for (size_t i = 0; i < a->n; i++)
 		xt_rule(c->b, c->name, "-p IPv6 %s-j RETURN", match_text("--ip6-src", &a->prefix[i], match));
 }
@@ -190,9 +217,8 @@ static void return_target(struct nic_chain *c, const struct ip_prefix *target, c
 
 static void target_rules(struct nic_chain *c)
 {
-	static const struct ip_prefix link = {.addr = {AF_INET6, {0xfe, 0x80}}, .len = 64};
 	const struct firewall_allowed *a = &c->nic->v6;
-	struct ip_addr own = ip_eui64(&link, &c->nic->mac);
+	struct ip_addr own = link_local(c->nic);
 	struct ip_prefix own_prefix = ip_host_prefix(&own);
 
 	if (c->to_host || a->dhcp_elsewhere)

@@ -163,7 +163,7 @@ def claims(lan, address, build):
     """B and the host know who has @address; @build claims it for A. Gives what they believe then."""
     at_b = address in (lan.names.gateway4, lan.names.gateway6)
     victim = (address, "eth0", lan.b.namespace) if at_b else (address, lan.bridge)
-    for known in (lan.names.neighbour4, lan.names.neighbour6):
+    for known in (lan.names.neighbour4, lan.names.neighbour6, lan.names.neighbour_link):
         resolve(known, lan.bridge)
     for known in (lan.names.gateway4, lan.names.gateway6):
         resolve(known, "eth0", lan.b.namespace)
@@ -177,6 +177,7 @@ CLAIMS = {
     "the gateway's IPv6 address": ("gateway6", lambda c: c.na(c.gateway6, c.own6, c.own_mac)),
     "the gateway's IPv4 address": ("gateway4", lambda c: c.arp(2, c.own_mac, c.gateway4, c.neighbour4, target_mac=c.neighbour_mac)),
     "the neighbour's IPv6 address": ("neighbour6", lambda c: c.na(c.neighbour6, c.own6, c.own_mac)),
+    "the neighbour's link-local address": ("neighbour_link", row("rs link-local of the neighbour")),
     "the neighbour's IPv4 address": ("neighbour4", lambda c: c.arp(2, c.own_mac, c.neighbour4, c.gateway4, target_mac=c.gateway_mac)),
 }
 

@@ -16,6 +16,7 @@
 #define V4_RULES "ether type arp arp saddr ip 192.0.2.10 accept\nether type ip ip saddr 192.0.2.10 accept\n"
 #define V4_END "ether type 0x0806 drop\nether type 0x0800 drop\n"
 #define V6_FIRST "ether type ip6 icmpv6 type 134 drop\nether type ip6 icmpv6 type 137 drop\n"
+#define V6_LINK "ether type ip6 ip6 saddr fe80::/10 @nh,152,16 0xfffe ip6 saddr != fe80::216:3eff:fe0a:b0c drop\n"
 #define V6_CLIENT                                                                       \
 	"ether type ip6 ip6 saddr fe80::/10 ip6 daddr ff02::1:2 udp dport 547 accept\n" \
 	"ether type ip6 ip6 saddr fe80::/10 ip6 daddr ff02::2 icmpv6 type 133 accept\n" \
@@ -63,11 +64,11 @@ static void each_mode_has_its_rules(void **state UNUSED)
 {
 	expect_modes("-", "-", MAC_RULES, MAC_RULES);
 	expect_modes("192.0.2.10", "-", MAC_RULES DISCOVER V4_RULES V4_END OTHERS, MAC_RULES V4_RULES V4_END OTHERS);
-	expect_modes("-", "2001:db8::10", MAC_RULES V6_FIRST V6_CLIENT V6_RULES V6_END OTHERS,
-		     MAC_RULES V6_FIRST V6_RULES V6_END OTHERS);
+	expect_modes("-", "2001:db8::10", MAC_RULES V6_FIRST V6_LINK V6_CLIENT V6_RULES V6_END OTHERS,
+		     MAC_RULES V6_FIRST V6_LINK V6_RULES V6_END OTHERS);
 	expect_modes("192.0.2.10", "2001:db8::10",
-		     MAC_RULES DISCOVER V4_RULES V4_END V6_FIRST V6_CLIENT V6_RULES V6_END OTHERS,
-		     MAC_RULES V4_RULES V4_END V6_FIRST V6_RULES V6_END OTHERS);
+		     MAC_RULES DISCOVER V4_RULES V4_END V6_FIRST V6_LINK V6_CLIENT V6_RULES V6_END OTHERS,
+		     MAC_RULES V4_RULES V4_END V6_FIRST V6_LINK V6_RULES V6_END OTHERS);
 	expect_modes("none", "-", MAC_RULES V4_END OTHERS, MAC_RULES V4_END OTHERS);
 	expect_modes("-", "none", MAC_RULES V6_END OTHERS, MAC_RULES V6_END OTHERS);
 	expect_modes("none", "none", MAC_RULES V4_END V6_END OTHERS, MAC_RULES V4_END V6_END OTHERS);
@@ -82,7 +83,7 @@ static void requests_pass_to_servers_elsewhere(void **state UNUSED)
 	n->nic.v4.dhcp_elsewhere = n->nic.v6.dhcp_elsewhere = true;
 	nft_render_nic(&script, NULL, &n->nic);
 	fwd = rules_of(&script, "fwd.c1.eth0");
-	assert_string_equal(fwd, MAC_RULES DISCOVER V4_RULES V4_END V6_FIRST V6_CLIENT V6_RULES V6_END OTHERS);
+	assert_string_equal(fwd, MAC_RULES DISCOVER V4_RULES V4_END V6_FIRST V6_LINK V6_CLIENT V6_RULES V6_END OTHERS);
 }
 
 /* Targets of any prefix length are a number of so many bits. */

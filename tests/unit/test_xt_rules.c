@@ -15,12 +15,18 @@
 #define V6_FIRST                                                            \
 	"-p IPv6 --ip6-proto ipv6-icmp --ip6-icmp-type 134/0:255 -j DROP\n" \
 	"-p IPv6 --ip6-proto ipv6-icmp --ip6-icmp-type 137/0:255 -j DROP\n"
-#define V6_CLIENT                                                                                     \
-	"-p IPv6 --ip6-src fe80::/10 --ip6-dst ff02::1:2 --ip6-proto udp --ip6-dport 547 -j RETURN\n" \
-	"-p IPv6 --ip6-src fe80::/10 --ip6-dst ff02::2 --ip6-proto ipv6-icmp --ip6-icmp-type 133/0:255 -j RETURN\n"
-#define V6_RULES                                                                                  \
-	"-p IPv6 --ip6-src fe80::/10 --ip6-proto ipv6-icmp --ip6-icmp-type 136/0:255 -j RETURN\n" \
-	"-p IPv6 --ip6-src 2001:db8::10/128 -j RETURN\n"
+#define V6_CLIENT(source)                                                                                    \
+	"-p IPv6 --ip6-src " source " --ip6-dst ff02::1:2 --ip6-proto udp --ip6-dport 547 -j RETURN\n"       \
+	"-p IPv6 --ip6-src " source " --ip6-dst ff02::2 --ip6-proto ipv6-icmp --ip6-icmp-type 133/0:255 -j " \
+	"RETURN\n"
+#define V6_TOLD(source) "-p IPv6 --ip6-src " source " --ip6-proto ipv6-icmp --ip6-icmp-type 136/0:255 -j RETURN\n"
+#define V6_OWN "fe80::216:3eff:fe0a:b0c"
+#define V6_OTHERS "-p IPv6 --ip6-src fe80::ff:fe00:0/ffc0::ff:ff00:0 -j DROP\n"
+#define V6_LIST "-p IPv6 --ip6-src 2001:db8::10/128 -j RETURN\n"
+#define V6_IN V6_FIRST V6_CLIENT(V6_OWN) V6_TOLD(V6_OWN) V6_OTHERS V6_CLIENT("fe80::/10") V6_TOLD("fe80::/10") V6_LIST
+#define V6_FWD                   \
+	V6_FIRST V6_TOLD(V6_OWN) \
+	V6_OTHERS V6_TOLD("fe80::/10") V6_LIST
 #define V6_END "-p IPv6 -j DROP\n"
 #define V6_OFF "-p IPv6 -j RETURN\n"
 #define OTHERS "-j DROP\n"
@@ -80,11 +86,9 @@ static void each_mode_has_its_rules(void **state UNUSED)
 	expect_modes("-", "-", MAC_RULES, MAC_RULES);
 	expect_modes("192.0.2.10", "-", MAC_RULES DISCOVER V4_RULES V4_END V6_OFF OTHERS,
 		     MAC_RULES V4_RULES V4_END V6_OFF OTHERS);
-	expect_modes("-", "2001:db8::10", MAC_RULES V4_OFF V6_FIRST V6_CLIENT V6_RULES V6_END OTHERS,
-		     MAC_RULES V4_OFF V6_FIRST V6_RULES V6_END OTHERS);
-	expect_modes("192.0.2.10", "2001:db8::10",
-		     MAC_RULES DISCOVER V4_RULES V4_END V6_FIRST V6_CLIENT V6_RULES V6_END OTHERS,
-		     MAC_RULES V4_RULES V4_END V6_FIRST V6_RULES V6_END OTHERS);
+	expect_modes("-", "2001:db8::10", MAC_RULES V4_OFF V6_IN V6_END OTHERS, MAC_RULES V4_OFF V6_FWD V6_END OTHERS);
+	expect_modes("192.0.2.10", "2001:db8::10", MAC_RULES DISCOVER V4_RULES V4_END V6_IN V6_END OTHERS,
+		     MAC_RULES V4_RULES V4_END V6_FWD V6_END OTHERS);
 	expect_modes("none", "-", MAC_RULES V4_END V6_OFF OTHERS, MAC_RULES V4_END V6_OFF OTHERS);
 	expect_modes("-", "none", MAC_RULES V4_OFF V6_END OTHERS, MAC_RULES V4_OFF V6_END OTHERS);
 	expect_modes("none", "none", MAC_RULES V4_END V6_END OTHERS, MAC_RULES V4_END V6_END OTHERS);

@@ -47,6 +47,7 @@ def ipv6_rules(allowed, mac):
         return [("ip6", "both", "ether type ip6 drop")]
     link = frames.eui64(mac)
     rules = [("ra", "both", "ether type ip6 icmpv6 type 134 drop"), ("redirect", "both", "ether type ip6 icmpv6 type 137 drop"),
+             ("other link-local", "both", f"ether type ip6 ip6 saddr fe80::/10 @nh,152,16 0xfffe ip6 saddr != {link} drop"),
              ("dhcpv6", "in", "ether type ip6 ip6 saddr fe80::/10 ip6 daddr ff02::1:2 udp dport 547 accept"),
              ("rs", "in", "ether type ip6 ip6 saddr fe80::/10 ip6 daddr ff02::2 icmpv6 type 133 accept"),
              ("link-local", "in", f"ether type ip6 icmpv6 type 136 ip6 saddr {link} @nh,384,128 0x{frames.ip(link).hex()} accept"),

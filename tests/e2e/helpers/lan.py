@@ -284,7 +284,7 @@ def resolve(address, interface, space=None):
     """Makes a machine ask for @address, and gives the MAC."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with space or contextlib.nullcontext(), socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.sendto(b"who are you", (address, 9))
+        sock.sendto(b"who are you", (f"{address}%{interface}" if address.startswith("fe80:") else address, 9))
     end = time.monotonic() + 5
     while not (mac := neighbour(address, interface, space)):
         assert time.monotonic() < end, f"{address} does not answer on {interface}"

@@ -49,6 +49,10 @@ class Names:
     def own_link(self):
         return f.eui64(self.own_mac)
 
+    @property
+    def neighbour_link(self):
+        return f.eui64(self.neighbour_mac)
+
 
 class Craft(Names):
     """Makes the one frame of a row: the names of the bridge, and a number that no other frame has."""
@@ -165,6 +169,7 @@ ROWS = [
     Row("na own target, own option",             "HP HP HP HP HP HP -  -", lambda c: c.na(c.own6, c.own6, c.own_mac)),
     Row("na own target, no option",              "HP HP HP HP HP HP -  -", lambda c: c.na(c.own6, c.own6)),
     Row("na own target, link-local source",      "HP HP HP HP HP HP -  -", lambda c: c.na(c.own6, c.own_link, c.own_mac)),
+    Row("na own target, neighbour's link-local", "HP HP HP -  -  HP -  -", lambda c: c.na(c.own6, c.neighbour_link, c.own_mac)),
     Row("na target in ipv6.routes",              "HP HP HP HP HP HP -  -", lambda c: c.na(c.routed6, c.own6, c.own_mac)),
     Row("na target outside",                     "HP HP HP -  -  HP -  -", lambda c: c.na(c.outside6, c.own6, c.own_mac)),
     Row("na foreign target, own option",         "HP HP HP -  -  HP -  -", lambda c: c.na(c.foreign6, c.own6, c.own_mac)),
@@ -192,11 +197,14 @@ ROWS = [
     Row("ra own behind hop-by-hop",              "HP HP HP -  -  HP -  -", lambda c: c.ra(c.own6, headers=[HOP])),
     Row("ra own in atomic fragment",             "HP HP HP -  -  HP -  -", lambda c: c.ra(c.own6, headers=[FRG])),
     Row("rs link-local",                         "HP HP HP H  H  HP -  -", lambda c: c.v6(f.router_solicitation(c.number, c.own_link, c.own_mac))),
+    Row("rs link-local of the neighbour",        "HP HP HP -  -  HP -  -", lambda c: c.v6(f.router_solicitation(c.number, c.neighbour_link, c.own_mac))),
+    Row("rs link-local of no hardware address",  "HP HP HP H  H  HP -  -", lambda c: c.v6(f.router_solicitation(c.number, c.foreign_link, c.own_mac))),
     Row("rs source ::",                          "HP HP HP -  -  HP -  -", lambda c: c.v6(f.router_solicitation(c.number, "::"))),
     Row("redirect own source",                   "HP HP HP -  -  HP -  -", lambda c: c.redirect(c.own6)),
     Row("redirect link-local",                   "HP HP HP -  -  HP -  -", lambda c: c.redirect(c.own_link)),
     Row("redirect behind destination options",   "HP HP HP -  -  HP -  -", lambda c: c.redirect(c.own6, headers=[DST])),
     Row("dhcpv6 client",                         "HP HP HP H  H  HP -  -", lambda c: c.udp6(c.own_link, 546, 547, to="ff02::1:2")),
+    Row("dhcpv6 client, neighbour's link-local", "HP HP HP -  -  HP -  -", lambda c: c.udp6(c.neighbour_link, 546, 547, to="ff02::1:2")),
     Row("dhcpv6 client to unicast",              "HP HP HP -  -  HP -  -", lambda c: c.udp6(c.own_link, 546, 547, to=c.gateway6)),
     Row("dhcpv6 server, own source",             "HP HP HP HP HP HP -  -", lambda c: c.udp6(c.own6, 547, 546)),
     Row("mld report",                            "HP HP HP -  -  HP -  -", lambda c: c.v6(f.mld_report(c.number, c.own_link))),
