@@ -162,9 +162,13 @@ static int write_file(struct dnsmasq *d, const char *file, const char *line, boo
 
 	if (holds(d->hosts, file, text))
 		return 0;
-	r = dir_make_all(AT_FDCWD, d->hosts, 0755, err);
-	if (r == 0)
-		r = dnsmasq_file_put(d->hosts, file, text, err);
+	r = dnsmasq_file_put(d->hosts, file, text, err);
+	if (r == -ENOENT) {
+		error_clear(err);
+		r = dir_make_all(AT_FDCWD, d->hosts, 0755, err);
+		if (r == 0)
+			r = dnsmasq_file_put(d->hosts, file, text, err);
+	}
 	*ret_changed = r == 0;
 	return r;
 }

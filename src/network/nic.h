@@ -149,4 +149,6 @@ void nic_note(const struct nic *n, const struct nic *also, struct strmap *change
 int nic_resume(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err);
 /* Host entry of dnsmasq as it shall be now (bridged on managed networks); for stopped instances too. */
 int nic_host_entry_set(struct networks *all, const struct nic *n, struct error *err);
+/* The same with the addresses that nic_allocate() will be asked for: for a NIC that is about to be filtered. */
+int nic_host_entry_start(struct networks *all, const struct nic *n, struct error *err);
 int nic_host_entry_remove(struct networks *all, const struct nic *n, struct error *err);

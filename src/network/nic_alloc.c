@@ -170,62 +170,72 @@ static int choose(struct search *s, struct dnsmasq *d, struct ip_addr *ret, stru
 	return s->family == AF_INET ? choose4(s, ret, err) : choose6(s, ret, err);
 }
 
-static int note(struct dnsmasq *d, const struct search *s, struct dnsmasq_host *entry, const struct ip_addr *found,
-		struct error *err)
-{
-	CLEANUP(dnsmasq_host_done) struct dnsmasq_host now = {0};
-
-	if (s->family == AF_INET)
-		entry->v4 = *found;
-	else
-		entry->v6 = *found;
-	nic_make_entry(s->nic, entry, &now);
-	return dnsmasq_host_set(d, &now, err);
-}
-
-static int allocate(struct search *s, struct dnsmasq *d, struct ip_addr *ret, struct error *err)
-{
-	CLEANUP(dnsmasq_host_done) struct dnsmasq_host entry = {0};
-	const struct ip_addr *had = s->family == AF_INET ? &entry.v4 : &entry.v6;
-	int r = read_ranges(s, err);
-
-	if (r < 0)
-		return r;
-	if (dnsmasq_host_get(d, s->nic->label, &entry) == 1 && is_in_ranges(s, had)) {
-		*ret = *had;
-		return 0;
-	}
-	r = choose(s, d, ret, err);
-	return r == 0 && ret->family ? note(d, s, &entry, ret, err) : r;
-}
-
 /* Does the network give addresses of this family at all? */
 static bool can_give(const struct nic *n, int family)
 {
 	return family == AF_INET ? n->network.dhcp4 : n->network.dhcp6 && n->network.v6.addr.family;
 }
 
+static bool is_wanted(const struct nic *n, int family)
+{
+	const struct nic_family *f = nic_family_of(n, family);
+
+	return f->filtering && !f->none && !f->n_addresses && nic_has_entry(n);
+}
+
+int nic_find_address(struct dnsmasq *d, const struct nic *n, int family, const struct dnsmasq_host *entry,
+		     struct ip_addr *ret, struct error *err)
+{
+	const struct ip_addr *had = family == AF_INET ? &entry->v4 : &entry->v6;
+	CLEANUP(search_done)
+	struct search s = {.nic = n, .family = family, .bridge = family == AF_INET ? n->network.v4 : n->network.v6};
+	int r;
+
+	*ret = IP_ADDR_NONE;
+	if (!is_wanted(n, family) || !can_give(n, family))
+		return 0;
+	r = read_ranges(&s, err);
+	if (r < 0)
+		return r;
+	if (is_in_ranges(&s, had)) {
+		*ret = *had;
+		return 0;
+	}
+	return choose(&s, d, ret, err);
+}
+
+/* Choose one, or take what the entry has, and note it there. */
+static int allocate(struct dnsmasq *d, const struct nic *n, int family, struct ip_addr *ret, struct error *err)
+{
+	CLEANUP(dnsmasq_host_done) struct dnsmasq_host before = {0};
+	CLEANUP(dnsmasq_host_done) struct dnsmasq_host now = {0};
+	struct ip_addr *noted = family == AF_INET ? &before.v4 : &before.v6;
+	int r;
+
+	(void)dnsmasq_host_get(d, n->label, &before);
+	r = nic_find_address(d, n, family, &before, ret, err);
+	if (r < 0 || !ret->family || ip_equal(ret, noted))
+		return r;
+	*noted = *ret;
+	nic_make_entry(n, &before, &now);
+	return dnsmasq_host_set(d, &now, err);
+}
+
 int nic_allocate(struct networks *all, const struct nic *n, int family, struct ip_addr *ret, struct error *err)
 {
 	const struct nic_family *f = nic_family_of(n, family);
-	CLEANUP(search_done)
-	struct search s = {.nic = n, .family = family, .bridge = family == AF_INET ? n->network.v4 : n->network.v6};
-	struct dnsmasq *d = nic_has_entry(n) ? networks_dnsmasq(all, n->network.name) : NULL;
-	struct ip_addr found = IP_ADDR_NONE;
+	struct dnsmasq *d = is_wanted(n, family) ? networks_dnsmasq(all, n->network.name) : NULL;
+	struct ip_addr found = f->n_addresses ? f->addresses[0] : IP_ADDR_NONE;
 	int r = 0;
 
-	if (f->n_addresses) {
-		*ret = f->addresses[0];
-		return 0;
-	}
-	if (f->filtering && !f->none && d && can_give(n, family)) {
+	if (d) {
 		dnsmasq_hold_hosts(d);
-		r = allocate(&s, d, &found, err);
+		r = allocate(d, n, family, &found, err);
 		dnsmasq_release_hosts(d);
 	}
 	if (r < 0)
 		return r;
-	if (f->filtering && !f->none && !found.family)
+	if (is_wanted(n, family) && !found.family)
 		log_warn("the network gives no address to a filtered NIC: the whole protocol is blocked",
 			 LOG_STR("network", n->network.name), LOG_STR("nic", n->label),
 			 LOG_INT("ip version", family == AF_INET ? 4 : 6));

@@ -46,7 +46,7 @@ static int bridged_start(struct networks *all, const struct nic *n, struct nic_g
 		return r;
 	r = nic_sysctl(n, "ipv6", "disable_ipv6", "1", err);
 	if (r == 0)
-		r = nic_host_entry_set(all, n, err);
+		r = nic_host_entry_start(all, n, err);
 	if (r == 0)
 		r = nic_filter_set(all, n, err);
 	if (r == 0)
@@ -86,7 +86,7 @@ static int bridged_update(struct networks *all, const struct nic *before, const 
 	r = nic_routes_change(all, after->parent, before, after, err);
 	if (r < 0)
 		return r;
-	r = nic_host_entry_set(all, after, err);
+	r = nic_host_entry_start(all, after, err);
 	if (r == 0 && nic_is_filtered(after))
 		r = set_pin(all, after, err);
 	if (r == 0)

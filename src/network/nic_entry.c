@@ -50,24 +50,59 @@ static void release_outdated(struct dnsmasq *d, const struct nic *n, const struc
 		dnsmasq_release(d, &before->mac, NULL, NULL, 0);
 }
 
-int nic_host_entry_set(struct networks *all, const struct nic *n, struct error *err)
+/* Addresses that a filter is going to need, into the entry of before. */
+static int find_addresses(struct dnsmasq *d, const struct nic *n, struct dnsmasq_host *before, struct error *err)
+{
+	struct ip_addr v4, v6;
+	int r = nic_find_address(d, n, AF_INET, before, &v4, err);
+
+	if (r == 0)
+		r = nic_find_address(d, n, AF_INET6, before, &v6, err);
+	if (r < 0)
+		return r;
+	before->v4 = v4.family ? v4 : before->v4;
+	before->v6 = v6.family ? v6 : before->v6;
+	return 0;
+}
+
+static int write_entry(struct dnsmasq *d, const struct nic *n, bool allocate, struct error *err)
 {
 	CLEANUP(dnsmasq_host_done) struct dnsmasq_host before = {0};
+	CLEANUP(dnsmasq_host_done) struct dnsmasq_host with = {0};
 	CLEANUP(dnsmasq_host_done) struct dnsmasq_host now = {0};
-	struct dnsmasq *d = nic_has_entry(n) ? networks_dnsmasq(all, n->network.name) : NULL;
-	int r;
+	int r = 0;
 
-	if (!d)
-		return 0;
 	dnsmasq_hold_hosts(d);
 	(void)dnsmasq_host_get(d, n->label, &before);
-	nic_make_entry(n, &before, &now);
-	r = dnsmasq_host_set(d, &now, err);
+	with.v4 = before.v4;
+	with.v6 = before.v6;
+	if (allocate)
+		r = find_addresses(d, n, &with, err);
+	nic_make_entry(n, &with, &now);
+	if (r == 0)
+		r = dnsmasq_host_set(d, &now, err);
 	dnsmasq_release_hosts(d);
-	if (r < 0)
-		return error_wrap(err, "Write the DHCP entry of device \"%s\"", n->device);
-	release_outdated(d, n, &before, &now);
-	return 0;
+	if (r == 0)
+		release_outdated(d, n, &before, &now);
+	return r;
+}
+
+static int set_entry(struct networks *all, const struct nic *n, bool allocate, struct error *err)
+{
+	struct dnsmasq *d = nic_has_entry(n) ? networks_dnsmasq(all, n->network.name) : NULL;
+	int r = d ? write_entry(d, n, allocate, err) : 0;
+
+	return r < 0 ? error_wrap(err, "Write the DHCP entry of device \"%s\"", n->device) : 0;
+}
+
+int nic_host_entry_set(struct networks *all, const struct nic *n, struct error *err)
+{
+	return set_entry(all, n, /* allocate= */ false, err);
+}
+
+int nic_host_entry_start(struct networks *all, const struct nic *n, struct error *err)
+{
+	return set_entry(all, n, /* allocate= */ true, err);
 }
 
 int nic_host_entry_remove(struct networks *all, const struct nic *n, struct error *err)

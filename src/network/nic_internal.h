@@ -22,6 +22,12 @@ bool nic_has_entry(const struct nic *n);
  * allocated. The caller cleans *@ret. */
 void nic_make_entry(const struct nic *n, const struct dnsmasq_host *before, struct dnsmasq_host *ret);
 
+/* An address for a filtered NIC whose configuration names none: that of @entry (zeros: there is none) if it still fits,
+ * else a free one; AF_UNSPEC: none is wanted, or the network can give none. dnsmasq_hold_hosts() is held; writes
+ * nothing. */
+int nic_find_address(struct dnsmasq *d, const struct nic *n, int family, const struct dnsmasq_host *entry,
+		     struct ip_addr *ret, struct error *err);
+
 /* --- the host's side --- */
 
 /* What a type of NIC does; each slot is called through nic_host.c, which does what all types share. */

@@ -475,6 +475,20 @@ static void ipv6_addresses(void **state UNUSED)
 	set_entry("c1", "network=br0" FILTER4 FILTER6, VOLATILE, "00:16:3e:00:00:01,[2001:db8::216:3eff:fe00:1],c1");
 }
 
+static void start_writes_all_addresses_at_once(void **state UNUSED)
+{
+	auto_error struct error err = ERROR_INIT;
+	auto_free char *line = NULL;
+	auto_nic struct nic n = NIC_INIT;
+
+	expect_ok(read_as(&owner, "network=br0" FILTER4 FILTER6, VOLATILE, &n, &err), &err);
+	expect_ok(nic_host_entry_start(NULL, &n, &err), &err);
+	line = entry_of("c1.eth0");
+	assert_string_equal(line, "00:16:3e:00:00:01,192.0.2.2,[2001:db8::216:3eff:fe00:1],c1");
+	expect_address("c1", "network=br0" FILTER4 FILTER6, VOLATILE, AF_INET, "192.0.2.2");
+	expect_address("c1", "network=br0" FILTER4 FILTER6, VOLATILE, AF_INET6, "2001:db8::216:3eff:fe00:1");
+}
+
 static void nothing_to_give_blocks(void **state UNUSED)
 {
 	expect_address("c1", "network=nodhcp" FILTER4 FILTER6, VOLATILE, AF_INET, "");
@@ -498,6 +512,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(current_lease_is_kept, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(ranges_are_kept_and_end, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(ipv6_addresses, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(start_writes_all_addresses_at_once, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(nothing_to_give_blocks, make_folder, remove_folder),
 	};
 
