@@ -135,6 +135,37 @@ static void privileged(void **state)
 	done(&s);
 }
 
+static void nics(void **state)
+{
+	struct ip_prefix addresses[2];
+	struct nic_guest guests[] = {
+		{.link = "veth1", .name = "eth0", .mac = {{0, 0x16, 0x3e, 1, 2, 3}}, .mtu = 1400},
+		{.link = "card0", .name = "eth1", .addresses = addresses, .n_addresses = ARRAY_SIZE(addresses)},
+	};
+	struct setup s;
+
+	(void)state;
+	assert_true(ip_prefix_parse(AF_INET, "192.0.2.10/32", &addresses[0]));
+	assert_true(ip_prefix_parse(AF_INET6, "2001:db8::10/128", &addresses[1]));
+	assert_true(ip_parse(AF_INET, "169.254.0.1", &guests[1].gateway4));
+	setup_v1(&s);
+	s.in.nics = guests;
+	s.in.n_nics = ARRAY_SIZE(guests);
+	build(&s);
+	assert_false(has(&s, "lxc.net.0.type", "empty"));
+	assert_true(has(&s, "lxc.net.0.type", "phys") && has(&s, "lxc.net.0.link", "veth1"));
+	assert_true(has(&s, "lxc.net.0.name", "eth0") && has(&s, "lxc.net.0.flags", "up"));
+	assert_true(has(&s, "lxc.net.0.hwaddr", "00:16:3e:01:02:03") && has(&s, "lxc.net.0.mtu", "1400"));
+	assert_false(has(&s, "lxc.net.0.ipv4.address", NULL) || has(&s, "lxc.net.0.ipv4.gateway", NULL));
+	assert_true(has(&s, "lxc.net.1.link", "card0") && has(&s, "lxc.net.1.name", "eth1"));
+	assert_false(has(&s, "lxc.net.1.hwaddr", NULL) || has(&s, "lxc.net.1.mtu", NULL));
+	assert_true(has(&s, "lxc.net.1.ipv4.address", "192.0.2.10/32"));
+	assert_true(has(&s, "lxc.net.1.ipv6.address", "2001:db8::10/128"));
+	assert_true(has(&s, "lxc.net.1.ipv4.gateway", "169.254.0.1"));
+	assert_false(has(&s, "lxc.net.1.ipv6.gateway", NULL));
+	done(&s);
+}
+
 static void nesting_and_environment(void **state)
 {
 	struct setup s;
@@ -275,13 +306,10 @@ static void raw_lxc(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(unprivileged),
-		cmocka_unit_test(privileged),
-		cmocka_unit_test(nesting_and_environment),
-		cmocka_unit_test(limits_v1),
-		cmocka_unit_test(limits_v2),
-		cmocka_unit_test(bad_limits),
-		cmocka_unit_test(device_mounts_are_quoted),
+		cmocka_unit_test(unprivileged), cmocka_unit_test(privileged),
+		cmocka_unit_test(nics),         cmocka_unit_test(nesting_and_environment),
+		cmocka_unit_test(limits_v1),    cmocka_unit_test(limits_v2),
+		cmocka_unit_test(bad_limits),   cmocka_unit_test(device_mounts_are_quoted),
 		cmocka_unit_test(raw_lxc),
 	};
 
