@@ -328,3 +328,19 @@ def test_input_that_nobody_reads_holds_up_nobody(api, name):
         api.done(api.state(name, "freeze"))
         api.done(api.state(name, "unfreeze"))
         api.done(api.state(name, "stop", force=True))
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("instead", ["true", "mkfifo /dev/console", "ln -s ../etc/passwd /dev/console", "ln -s /dev/null /dev/console"])
+def test_a_console_that_is_hidden(api, name, instead):
+    """What the container has under that name is not trusted: at worst there is no size."""
+    api.launch(name)
+    start_shell(api, name)
+    api.sh(name, f"umount -l /dev/console && rm /dev/console && {instead}")
+    with attached(api, name, width=70, height=20) as console:
+        console.type("echo o''k; stty size")
+        shown = console.read_until(b"ok\r")
+        console.control.send_text(json.dumps({"command": "window-resize", "args": {"width": "90", "height": "30"}}))
+        console.type("echo sti''ll")
+        console.read_until(b"still\r")
+    assert b"20 70" not in shown
