@@ -113,7 +113,8 @@ int main(int argc, char **argv)
 	begin = now();
 	sent = send_until(sock, &to, begin + atof(argv[4]));
 	usleep(200 * 1000); /* what is still queued */
-	printf("{\"sent\": %lu, \"received\": %lu, \"seconds\": %.6f}\n", sent, *received - before, now() - 0.2 - begin);
+	printf("{\"sent\": %lu, \"received\": %lu, \"seconds\": %.6f}\n", sent, *received - before,
+	       now() - 0.2 - begin);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
 	return 0;
