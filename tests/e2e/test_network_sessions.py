@@ -9,12 +9,12 @@ import pytest
 
 from helpers import images
 from helpers.client import OURS
-from helpers.daemon import BIN, Daemon
+from helpers.daemon import BIN, REFERENCE, Daemon
 from helpers.session import Session
 
 SESSIONS = {name: Session(name) for name in ("init", "networks", "network_devices", "network_instances")}
 CLIENTS = {"ours": OURS, "go": pathlib.Path("/usr/bin/lxc")}
-DAEMONS = {"ours": BIN / "lxd", "reference": pathlib.Path("/usr/bin/lxd")}
+DAEMONS = {**({} if REFERENCE else {"ours": BIN / "lxd"}), "reference": pathlib.Path("/usr/bin/lxd")}
 RECORD = os.environ.get("RECORD_SESSIONS") == "1"
 
 
