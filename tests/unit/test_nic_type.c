@@ -46,8 +46,8 @@ static void good_cards(void **state UNUSED)
 		"nictype=bridged;parent=br0;mtu=1400",
 		"nictype=routed",
 		"nictype=routed;parent=eth1;ipv4.address=192.0.2.10,192.0.2.11;ipv6.address=2001:db8::1",
-		"nictype=routed;ipv4.address=192.0.2.10;ipv4.routes=198.51.100.0/"
-		"24;ipv4.gateway=none;ipv4.host_table=100",
+		("nictype=routed;ipv4.address=192.0.2.10;ipv4.routes=198.51.100.0/24;"
+		 "ipv4.gateway=none;ipv4.host_table=100"),
 		"nictype=routed;ipv4.host_address=192.0.2.1;ipv4.neighbor_probe=false;limits.max=100",
 		"nictype=p2p",
 		"nictype=p2p;host_name=p2p0;ipv4.routes=192.0.2.0/24;limits.max=1kbit",
