@@ -9,7 +9,7 @@ import time
 import pytest
 
 from helpers import net
-from helpers.daemon import eventually
+from helpers.daemon import REFERENCE, eventually
 from helpers.networks import BOTH, NONE, URL, V4, V6, br0, bridges, change, config_of, create, daemon, managed, no_networks  # noqa: F401
 
 
@@ -119,7 +119,21 @@ def test_rules_follow_the_keys(api):
     assert not [c for c in net.chains() if c.endswith(".br1")]
 
 
-def test_masquerade_and_nat_address(api, hosts, answering):
+@pytest.fixture(params=["nftables", "xtables"])
+def driver(request, api):
+    """With each of the two kinds of packet filters."""
+    if REFERENCE:
+        if request.param == "xtables":
+            pytest.skip("the reference chooses by itself")
+        yield request.param
+        return
+    reply = api.patch("/1.0", {"config": {"core.firewall_driver": request.param}})
+    assert reply.status == 200, reply
+    yield request.param
+    assert api.patch("/1.0", {"config": {"core.firewall_driver": ""}}).status == 200
+
+
+def test_masquerade_and_nat_address(api, driver, hosts, answering):
     """T11"""
     create(api, config={"ipv4.address": V4, "ipv6.address": "none", "ipv4.nat": "true"})
     plug(answering)
@@ -143,7 +157,7 @@ except OSError as e:
 """
 
 
-def test_routing_refused(api, answering):
+def test_routing_refused(api, driver, answering):
     """T10"""
     create(api, config={"ipv4.address": V4, "ipv6.address": "none", "ipv4.nat": "true", "ipv4.routing": "false"})
     plug(answering)
