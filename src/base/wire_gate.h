@@ -22,7 +22,7 @@
 #define WIRE_GATE_MAGIC 0x4c584754U
 #define WIRE_GATE_CONTROL_FD 3
 #define WIRE_GATE_LEAF_MAX (16u * 1024)  /* bytes of a client's certificate; larger ones end the handshake */
-#define WIRE_GATE_HEAD_MAX (16u * 1024)  /* bytes of a first request head; lxd's HTTP library takes no longer ones */
+#define WIRE_GATE_HEAD_MAX (16u * 1024)  /* bytes of a first request head; lxd's HTTP library has room for it */
 #define WIRE_GATE_CHAIN_MAX (64u * 1024) /* bytes of the server's chain */
 #define WIRE_GATE_CA_MAX (128u * 1024)   /* bytes of server.ca */
 #define WIRE_GATE_CRL_MAX (768u * 1024)  /* bytes of ca.crl; DER takes less than PEM */

@@ -20,7 +20,7 @@
 
 #define CONNECTIONS_MAX 4096
 #define REMOTE_MAX 3584               /* of them; the rest is kept for local callers, whatever comes from the network */
-#define CONNECTION_MEMORY (16 * 1024) /* a request head must fit; all of it is touched for each request */
+#define CONNECTION_MEMORY (32 * 1024) /* a request head must fit; all of it is touched for each request */
 #define STACK_BYTES (256 * 1024)
 
 static const char *const method_names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};

@@ -6,6 +6,7 @@
 #include "remote/remote.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -26,6 +27,8 @@
 #define REBIND_MS 30000
 #define NOTE_MS 1000    /* between notes of refused connections that are told on */
 #define ADDRESS_MAX 64  /* bytes of an address in a note */
+#define PARKED_MANY 16  /* connections let go: what they needed is worth giving back ... */
+#define TRIM_MS 1000    /* ... when no more have followed for so long */
 #define MESSAGES_MAX 64 /* of the gate, before anything else has its turn */
 #define BIND_TRIES 10   /* 100 ms apart: until the gate has closed the old socket */
 
@@ -66,6 +69,8 @@ struct remote {
 	int64_t restart_at;   /* 0: not due */
 	int64_t restart_ms;
 	int64_t noted_at;
+	unsigned parked; /* since the last trim */
+	int64_t trim_at; /* 0: not due */
 	bool distrusted;
 	bool in_trouble;
 	bool ending;
@@ -130,6 +135,7 @@ static void on_park(struct remote *r, struct wire_message *m)
 	uint64_t id = wire_get_u64(&m->reader);
 	struct pollfd p = {.fd = r->gate.control, .events = POLLOUT};
 	auto_strbuf struct strbuf b = STRBUF_INIT;
+	bool idle;
 
 	if (!wire_done(&m->reader)) {
 		distrust(r, "a question that is none");
@@ -140,7 +146,10 @@ static void on_park(struct remote *r, struct wire_message *m)
 	/* without room for the answer the connection stays as it is, and the gate asks again */
 	if (poll(&p, 1, 0) <= 0)
 		return;
-	wire_put_u32(&b, http_server_park(*r->spec.http, id));
+	idle = http_server_park(*r->spec.http, id);
+	wire_put_u32(&b, idle);
+	if (idle && ++r->parked >= PARKED_MANY)
+		r->trim_at = time_monotonic_ms() + TRIM_MS;
 	if (wire_send(r->gate.control, &b, NULL, 0) < 0)
 		log_debug("lxd-gate does not take messages");
 }
@@ -511,6 +520,14 @@ static void read_messages(struct remote *r)
 	}
 }
 
+/* Many connections have gone quiet, and the threads they had are gone: the heap has mostly holes. */
+static void trim(struct remote *r)
+{
+	r->trim_at = 0;
+	r->parked = 0;
+	malloc_trim(0);
+}
+
 static int time_left(const struct remote *r)
 {
 	int64_t due = 0, left;
@@ -521,6 +538,8 @@ static int time_left(const struct remote *r)
 		due = r->rebind_at;
 	if (r->gate.old_signer && (!due || r->gate.old_signer_until < due))
 		due = r->gate.old_signer_until;
+	if (r->trim_at && (!due || r->trim_at < due))
+		due = r->trim_at;
 	if (!due)
 		return -1;
 	left = due - time_monotonic_ms();
@@ -555,6 +574,8 @@ static void *remote_thread(void *arg)
 			restart(r);
 		if (r->rebind_at && time_monotonic_ms() >= r->rebind_at)
 			retry_pending(r);
+		if (r->trim_at && time_monotonic_ms() >= r->trim_at)
+			trim(r);
 	}
 	return NULL;
 }

@@ -650,6 +650,26 @@ def test_quiet_connections_hold_no_thread(daemon, admin):
         connection.close()
 
 
+def resident_kib(daemon):
+    with open(f"/proc/{daemon.process.pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon:"))
+
+
+def test_quiet_connections_hold_no_memory(daemon, admin):
+    """What the daemon had for many of them goes back to the system, although the connections stay."""
+    kept = [admin.connection() for _ in range(150)]
+    for _ in range(2):  # the handshakes of the first round take so long that the first connections are quiet already
+        for connection in kept:
+            connection.request("GET", "/1.0")
+            connection.getresponse().read()
+    most = resident_kib(daemon)
+    eventually(lambda: resident_kib(daemon) < most - 150 * 20, timeout=20, what="the memory is given back")
+    for connection in kept:
+        connection.request("GET", "/1.0")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
 def test_a_waiting_request_and_websockets_are_not_parked(daemon, admin, running):
     reply = admin.post(f"/1.0/instances/{running}/exec", {"command": ["sh", "-c", "sleep 6; echo late"],
                                                           "wait-for-websocket": True, "interactive": False})
