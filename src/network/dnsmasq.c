@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -558,6 +559,41 @@ static int replace(struct dnsmasq *d, const struct strv *args, const char *raw, 
 	return r;
 }
 
+/* The first folder on the way to the host entries that nobody but its owner and group may enter; NULL: none. The
+ * caller frees. */
+static char *find_closed_folder(const struct dnsmasq *d)
+{
+	for (const char *p = d->hosts + 1;; p++) {
+		auto_free char *folder = xstrndup(d->hosts, (size_t)(p - d->hosts));
+		struct stat st;
+
+		if (*p && *p != '/')
+			continue;
+		if (stat(folder, &st) == 0 && !(st.st_mode & S_IXOTH))
+			return TAKE_PTR(folder);
+		if (!*p)
+			return NULL;
+	}
+}
+
+/* dnsmasq reads the entries after it has given up its rights. What else it does works without them. */
+static void check_reachable(struct dnsmasq *d)
+{
+	auto_free char *folder = find_closed_folder(d);
+	auto_free char *text = NULL;
+
+	if (!folder) {
+		warn(d, NULL);
+		return;
+	}
+	text = xasprintf(
+		"The folder %s is closed to dnsmasq (chmod o+x opens it): names and fixed addresses of instances "
+		"do not work",
+		folder);
+	log_warn("dnsmasq cannot read its host entries", LOG_STR("network", d->name), LOG_STR("folder", folder));
+	warn(d, text);
+}
+
 static int bring_up(struct dnsmasq *d, const struct strmap *config, struct error *err) REQUIRES(d->busy)
 {
 	auto_strv struct strv args = STRV_INIT;
@@ -566,11 +602,13 @@ static int bring_up(struct dnsmasq *d, const struct strmap *config, struct error
 
 	if (r < 0)
 		return r;
-	if (runs_already(d, &args, raw)) {
+	if (runs_already(d, &args, raw))
 		dnsmasq_reload(d);
-		return 0;
-	}
-	return replace(d, &args, raw, err);
+	else
+		r = replace(d, &args, raw, err);
+	if (r == 0)
+		check_reachable(d);
+	return r;
 }
 
 static void take_down(struct dnsmasq *d) REQUIRES(d->busy)

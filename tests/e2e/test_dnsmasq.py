@@ -148,7 +148,7 @@ def test_stopped_is_no_death(driver):
     driver.ask("apply", *BOTH)
     driver.ask("stop")
     time.sleep(0.7)
-    assert servers() == [] and driver.pid == 0 and driver.warnings.read_text() == ""
+    assert servers() == [] and driver.pid == 0 and "unexpectedly" not in driver.warnings.read_text()
 
 
 def test_the_next_daemon_takes_over_what_is_as_it_shall_be(top):
@@ -220,3 +220,12 @@ def test_leases_are_given_back(driver, top):
     driver.ask("unhost", "a.eth0")
     eventually(lambda: set(driver.ask("leases").split()) == {"192.0.2.11", "2001:db8::11"}, 20, "the leases of a to go")
     assert not (top / "br0/dnsmasq.hosts/a.eth0").exists()
+
+
+def test_a_closed_folder_is_warned_of(driver, top):
+    top.chmod(0o700)
+    driver.ask("apply", *BOTH)
+    eventually(lambda: f"warning br0: The folder {top} is closed to dnsmasq" in driver.warnings.read_text(), 5, "a warning")
+    top.chmod(0o711)
+    driver.ask("apply", *BOTH)
+    assert driver.warnings.read_text().splitlines()[-1] == "warning br0: is over"

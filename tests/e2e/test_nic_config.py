@@ -109,7 +109,8 @@ def test_a_configured_address_replaces_the_made_up_one(daemon, api, name):
 def test_a_copy_has_addresses_of_its_own(daemon, api, pair):
     one, two = pair
     make(api, one)
-    api.done(api.post("/1.0/instances", {"name": two, "source": {"type": "copy", "source": one}}))
+    same = {k: api.get(url(one))[k] for k in ("devices", "profiles")}
+    api.done(api.post("/1.0/instances", {"name": two, "source": {"type": "copy", "source": one}, **same}))
     assert volatile(api, one)["eth0.hwaddr"] != volatile(api, two)["eth0.hwaddr"]
     assert entry(daemon, two) == f"{volatile(api, two)['eth0.hwaddr']},{two}"
 
@@ -172,6 +173,7 @@ def test_none_is_never_written(daemon, api, name):
     assert entry(daemon, name) == f"{volatile(api, name)['eth0.hwaddr']},{name}"
 
 
+@pytest.mark.ours
 def test_static_address_is_what_dhcp_gives(daemon, api, name):
     """T26; lesson 6: also when another lease is there already"""
     make(api, name)
