@@ -62,6 +62,9 @@ struct dnsmasq {
 struct dnsmasq *dnsmasq_ref(struct dnsmasq *d);
 void dnsmasq_unref(struct dnsmasq *d);
 
+/* Raise the warning that the service has failed; NULL: it is over. */
+void dnsmasq_warn(struct dnsmasq *d, const char *message);
+
 /* --- dnsmasq_process.c: one process --- */
 
 struct dnsmasq_process {
@@ -83,6 +86,32 @@ bool dnsmasq_process_open(pid_t pid, struct dnsmasq_process *ret);
 /* SIGKILL, wait for the end, reap; the pidfd is closed. */
 void dnsmasq_process_kill(struct dnsmasq_process *p);
 bool dnsmasq_process_is_alive(int pidfd);
+
+/* --- dnsmasq_watch.c: the process that runs --- */
+
+/* Start it with d->args, note and watch it. Errors as of dnsmasq_process_start(); a taken port names its holder. */
+int dnsmasq_launch(struct dnsmasq *d, struct error *err) REQUIRES(d->busy);
+/* It is watched from now on; @p is taken. */
+void dnsmasq_adopt(struct dnsmasq *d, struct dnsmasq_process *p);
+/* The one that is watched (pid 0: none), given to the caller, so that its end is no death. */
+struct dnsmasq_process dnsmasq_take_process(struct dnsmasq *d);
+bool dnsmasq_know_process(struct dnsmasq *d);
+/* Watch the process of @fd (taken), or, when negative, none. */
+void dnsmasq_set_watch(struct dnsmasq *d, int fd, unsigned generation);
+
+/* --- dnsmasq_left.c: processes that nobody watches --- */
+
+/* What an earlier daemon noted: the process, and the number of the interface that its sockets are bound to. */
+bool dnsmasq_read_pidfile(const struct dnsmasq *d, pid_t *ret_pid, unsigned *ret_interface);
+int dnsmasq_write_pidfile(struct dnsmasq *d, pid_t pid, struct error *err);
+/* One that an earlier daemon left running: ours by pid file and by command line. */
+bool dnsmasq_find_left(struct dnsmasq *d, struct dnsmasq_process *ret, unsigned *ret_interface);
+/* End it, watched or left. */
+void dnsmasq_end(struct dnsmasq *d);
+/* A port was taken, as @err says: 1 when it is free now, else the error says by whom. */
+int dnsmasq_resolve_conflict(struct dnsmasq *d, struct error *err);
+/* Remove a file of the network's folder; fine when there is none. */
+void dnsmasq_remove_file(const struct dnsmasq *d, const char *name);
 
 /* --- dnsmasq_holder.c: who has the port that it wants --- */
 
