@@ -126,6 +126,14 @@ static int run(struct lxc_container *c, const char *conf_path, const char *log_p
 	return 0;
 }
 
+/* An init that ends at once: its monitor found us in the groups that it wanted to remove. */
+static bool has_ended(struct lxc_container *c)
+{
+	auto_error struct error err = ERROR_INIT;
+
+	return container_check_socket(c->name, c->config_path, &err) <= 0 || !c->is_running(c);
+}
+
 int request_start(struct request *rq, struct error *err)
 {
 	struct wire_reader *in = &rq->msg.reader;
@@ -160,7 +168,7 @@ int request_start(struct request *rq, struct error *err)
 	join_note_save(&note, name, c->init_pid(c), conf_path);
 	r = request_reply_process(rq, c, err);
 	/* the daemon has died meanwhile: nobody knows of this container, and the next daemon waits for us */
-	if (r < 0 && c->stop(c))
+	if (r < 0 ? c->stop(c) : has_ended(c))
 		remove_groups(c->name);
 	return r;
 }

@@ -174,3 +174,15 @@ def test_init_inherits_no_descriptor_of_ours(api, started):
     links = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
     foreign = {fd: link for fd, link in links.items() if int(fd) > 2 and not link.startswith(("/dev/", "anon_inode:"))}
     assert foreign == {}, links
+
+
+@pytest.mark.ours
+def test_an_init_that_ends_at_once(daemon, api):
+    """Whether it has started is a matter of luck then; nothing of it is left in any case."""
+    for command in ("/bin/true", "/bin/sh -c 'exit 3'", "/bin/sh -c 'sleep 0.01'", "/bin/sh -c 'sleep 0.03'") * 2:
+        fresh = daemon.new_name()
+        api.done(api.create(fresh, {"raw.lxc": f"lxc.init.cmd = {command}"}))
+        api.wait(api.state(fresh, "start"))
+        eventually(lambda: api.get(f"/1.0/instances/{fresh}")["status"] == "Stopped", what="it has stopped")
+        eventually(lambda: not daemon.cgroups(fresh), what="its control groups are gone")
+        api.remove(fresh)
