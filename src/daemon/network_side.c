@@ -72,4 +72,5 @@ void network_side_start(struct api *api)
 	/* what all of them need, and nothing else, comes into force at once */
 	start_firewall(api);
 	instances_repair_nics(api->instances);
+	instances_watch_links(api->instances);
 }

@@ -56,6 +56,8 @@ struct container_host *instances_host(struct instances *all);
  * remove what stopped ones have left.
  */
 void instances_resume_nics(struct instances *all);
+/* From now on routes and proxy entries of NICs are put back when an interface that had lost them comes up. */
+void instances_watch_links(struct instances *all);
 /* After firewall_start(): NICs that a crash took out of running instances go in again. */
 void instances_repair_nics(struct instances *all);
 /*

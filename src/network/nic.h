@@ -147,6 +147,8 @@ void nic_note(const struct nic *n, const struct nic *also, struct strmap *change
  * its routes, and remove what a cut change has left. 1, or 0 when it is not in the container: then nothing is noted.
  */
 int nic_resume(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err);
+/* Put routes and proxy entries back that went when an interface was down. */
+int nic_restore_routes(struct networks *all, const struct nic *n, struct error *err);
 /* Host entry of dnsmasq as it shall be now (bridged on managed networks); for stopped instances too. */
 int nic_host_entry_set(struct networks *all, const struct nic *n, struct error *err);
 /* The same with the addresses that nic_allocate() will be asked for: for a NIC that is about to be filtered. */

@@ -103,9 +103,12 @@ static int bridged_resume(struct networks *all, const struct nic *n, struct erro
 {
 	int r = nic_filter_set(all, n, err);
 
-	if (r == 0)
-		r = set_pin(all, n, err);
-	return r < 0 ? r : nic_routes_change(all, n->parent, NULL, n, err);
+	return r < 0 ? r : set_pin(all, n, err);
+}
+
+static int bridged_routes(struct networks *all, const struct nic *n, struct error *err)
+{
+	return nic_routes_change(all, n->parent, NULL, n, err);
 }
 
 const struct nic_kind nic_bridged = {
@@ -114,4 +117,5 @@ const struct nic_kind nic_bridged = {
 	.start = bridged_start,
 	.update = bridged_update,
 	.resume = bridged_resume,
+	.routes = bridged_routes,
 };

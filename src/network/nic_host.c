@@ -289,7 +289,7 @@ static int is_in_place(struct networks *all, const struct nic *n, struct error *
 	if (r < 0)
 		return r;
 	/* a macvlan or a card moves as a whole */
-	return kind_of(n)->resume ? r == 1 && info.parent == 0 : r == 0;
+	return kind_of(n)->routes ? r == 1 && info.parent == 0 : r == 0;
 }
 
 int nic_resume(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err)
@@ -304,6 +304,13 @@ int nic_resume(struct networks *all, const struct nic *n, const struct strmap *v
 	if (r == 0 && kind_of(n)->resume)
 		r = kind_of(n)->resume(all, n, err);
 	if (r == 0)
+		r = nic_restore_routes(all, n, err);
+	if (r == 0)
 		r = resume_limits(all, n, err);
 	return r < 0 ? r : 1;
+}
+
+int nic_restore_routes(struct networks *all, const struct nic *n, struct error *err)
+{
+	return kind_of(n)->routes ? kind_of(n)->routes(all, n, err) : 0;
 }

@@ -45,8 +45,11 @@ struct nic_kind {
 	int (*stop)(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err);
 	/* Live change beyond the limits, all or nothing. NULL: nothing else is live. */
 	int (*update)(struct networks *all, const struct nic *before, const struct nic *after, struct error *err);
-	/* Note filters again, restore routes. NULL: there are none. */
+	/* Note filters again. NULL: there are none. */
 	int (*resume)(struct networks *all, const struct nic *n, struct error *err);
+	/* Put back routes and what belongs to them; what is there stays. NULL: there are none, for it is in the
+	 * container. */
+	int (*routes)(struct networks *all, const struct nic *n, struct error *err);
 };
 
 extern const struct nic_kind nic_bridged;

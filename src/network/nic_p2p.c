@@ -17,9 +17,9 @@ static int p2p_update(struct networks *all, const struct nic *before, const stru
 	return nic_routes_change(all, after->host_name, before, after, err);
 }
 
-static int p2p_resume(struct networks *all, const struct nic *n, struct error *err)
+static int p2p_routes(struct networks *all, const struct nic *n, struct error *err)
 {
 	return nic_routes_change(all, n->host_name, NULL, n, err);
 }
 
-const struct nic_kind nic_p2p = {.prefix = "veth", .start = p2p_start, .update = p2p_update, .resume = p2p_resume};
+const struct nic_kind nic_p2p = {.prefix = "veth", .start = p2p_start, .update = p2p_update, .routes = p2p_routes};

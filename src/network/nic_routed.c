@@ -189,10 +189,13 @@ static int routed_start(struct networks *all, const struct nic *n, struct nic_gu
 
 static int routed_resume(struct networks *all, const struct nic *n, struct error *err)
 {
-	int r = firewall_routed_set(networks_firewall(all), n->label, n->host_name, err);
+	return firewall_routed_set(networks_firewall(all), n->label, n->host_name, err);
+}
 
-	if (r == 0 && n->parent && link_get(networks_links(all), n->parent, &(struct link_info){0}, err) == 0)
-		return error_set(err, 400, "Parent device \"%s\" doesn't exist", n->parent);
+static int routed_routes(struct networks *all, const struct nic *n, struct error *err)
+{
+	int r = n->parent ? nic_parent_get(all, n, NULL, err) : 0;
+
 	return r < 0 ? r : add_families(all, n, err);
 }
 
@@ -201,4 +204,5 @@ const struct nic_kind nic_routed = {
 	.prepare = routed_prepare,
 	.start = routed_start,
 	.resume = routed_resume,
+	.routes = routed_routes,
 };

@@ -435,6 +435,32 @@ def test_routed(daemon, api, name, router, when):
     assert nics.proxies("rbr0") == [] and not {"192.0.2.10", "2001:db8::10"} & set(nics.routes())
 
 
+def test_routed_outlives_its_interfaces_going_down(daemon, api, name, router):
+    api.launch(name, devices={"eth0": routed(**{"ipv4.routes": "198.51.100.0/24"})})
+    host = host_name(api, name)
+    ip("link", "set", "rbr0", "down")
+    assert nics.proxies("rbr0") == []
+    ip("link", "set", "rbr0", "up")
+    eventually(lambda: nics.proxies("rbr0") == ["192.0.2.10", "2001:db8::10"], what="the proxy entries are back")
+    ip("link", "set", host, "down")
+    assert "192.0.2.10" not in nics.routes("dev", host)
+    ip("link", "set", host, "up")
+    eventually(lambda: {"192.0.2.10", "2001:db8::10", "198.51.100.0/24"} <= set(nics.routes("dev", host)), what="the routes are back")
+    ip("address", "add", "2001:db8::1/64", "dev", "rbr0", "nodad")
+    assert_routed(api, name, host)
+    stop(api, name)
+    assert nics.proxies("rbr0") == []
+
+
+def test_routes_on_a_bridge_outlive_its_going_down(api, name, bridge):
+    api.launch(name, devices={"eth0": bridged(**{"ipv4.routes": "198.51.100.0/24"})})
+    ip("link", "set", bridge, "down")
+    assert "198.51.100.0/24" not in nics.routes()
+    ip("link", "set", bridge, "up")
+    eventually(lambda: "198.51.100.0/24" in nics.routes("dev", bridge), what="the route is back")
+    ip("address", "replace", "2001:db8:3::1/64", "dev", bridge, "nodad")
+
+
 @pytest.mark.parametrize("family,where,key", [("ipv6", "all", "forwarding"), ("ipv6", "all", "proxy_ndp"), ("ipv6", "rbr0", "proxy_ndp"),
                                               ("ipv6", "rbr0", "forwarding"), ("ipv4", "rbr0", "forwarding")])
 def test_routed_needs_sysctls(api, name, router, family, where, key):
