@@ -108,12 +108,36 @@ static int add_ranges4(struct builder *b, const struct ip_prefix *p, struct erro
 	return r;
 }
 
-static int add_v4(struct builder *b, struct error *err)
+/* A list of the configuration without blanks around its items; the caller frees. */
+static char *plain_list(const char *text)
+{
+	auto_strv struct strv items = STRV_INIT;
+	auto_strv struct strv plain = STRV_INIT;
+
+	strv_split(&items, text, ',');
+	for (size_t i = 0; i < items.len; i++)
+		strv_add(&plain, str_strip(items.items[i]));
+	return strv_join(&plain, ",");
+}
+
+static void add_options4(struct builder *b)
 {
 	static const struct {
 		const char *option;
 		const char *key;
 	} options[] = {{"3", "ipv4.dhcp.gateway"}, {"26", "bridge.mtu"}, {"119", "dns.search"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const char *value = get(b, options[i].key, NULL);
+		auto_free char *plain = value ? plain_list(value) : NULL;
+
+		if (value && !(streq(options[i].option, "26") && streq(value, MTU_DEFAULT)))
+			strv_addf(b->args, "--dhcp-option-force=%s,%s", options[i].option, plain);
+	}
+}
+
+static int add_v4(struct builder *b, struct error *err)
+{
 	struct ip_prefix p;
 	char text[IP_TEXT_MAX];
 
@@ -123,12 +147,7 @@ static int add_v4(struct builder *b, struct error *err)
 	if (!strmap_get_bool(b->config, "ipv4.dhcp", true))
 		return 0;
 	add_leases(b);
-	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-		const char *value = get(b, options[i].key, NULL);
-
-		if (value && !(streq(options[i].option, "26") && streq(value, MTU_DEFAULT)))
-			strv_addf(b->args, "--dhcp-option-force=%s,%s", options[i].option, value);
-	}
+	add_options4(b);
 	return add_ranges4(b, &p, err);
 }
 

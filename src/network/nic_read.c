@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "config/names.h"
 #include "network/nic_internal.h"
 
 static void family_done(struct nic_family *f)
@@ -124,8 +125,8 @@ static int read_name(const struct reader *rd, const char *key, char ret[16], str
 
 	if (!text)
 		text = volatile_value(rd, key);
-	if (text && strlen(text) > 15)
-		return error_set(err, 400, "Invalid interface name \"%s\"", text);
+	if (text && name_check_interface(text, err) < 0)
+		return error_wrap(err, "Invalid %s \"%s\" of device \"%s\"", key, text, rd->nic->device);
 	snprintf(ret, 16, "%s", text ? text : "");
 	return 0;
 }

@@ -47,7 +47,7 @@ static const struct {
 	 HEAD "--listen-address=192.0.2.1 " LEASES "--dhcp-range 192.0.2.2,192.0.2.254,1h " DOMAIN TAIL},
 	{"ipv4.address=192.0.2.1/24;ipv4.dhcp=false", HEAD "--listen-address=192.0.2.1 " DOMAIN TAIL},
 	{"ipv4.address=192.0.2.1/24;ipv4.dhcp.ranges=192.0.2.10-192.0.2.20, 192.0.2.100-192.0.2.110;"
-	 "ipv4.dhcp.gateway=192.0.2.254;ipv4.dhcp.expiry=10m;dns.search=a.example,b.example;dns.domain=example;"
+	 "ipv4.dhcp.gateway=192.0.2.254;ipv4.dhcp.expiry=10m;dns.search=a.example , b.example;dns.domain=example;"
 	 "bridge.mtu=1400",
 	 HEAD "--listen-address=192.0.2.1 " LEASES "--dhcp-option-force=3,192.0.2.254 --dhcp-option-force=26,1400 "
 	      "--dhcp-option-force=119,a.example,b.example --dhcp-range 192.0.2.10,192.0.2.20,10m "

@@ -146,6 +146,21 @@ static void what_is_not_said_is_remembered(void **state UNUSED)
 	assert_false(nic_is_filtered(&n));
 }
 
+/* Volatile keys can be written by clients, too. */
+static void what_is_remembered_is_checked(void **state UNUSED)
+{
+	static const char *const bad[] = {"volatile.eth0.name=../x", "volatile.eth0.name=a b",
+					  "volatile.eth0.host_name=all", "volatile.eth0.host_name=sixteencharacter",
+					  "volatile.eth0.hwaddr=zz"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		auto_error struct error err = ERROR_INIT;
+		auto_nic struct nic n = NIC_INIT;
+
+		expect_error(read_as(&owner, "network=br0", bad[i], &n, &err), &err, 400, "Invalid ");
+	}
+}
+
 static void routed_has_defaults(void **state UNUSED)
 {
 	auto_error struct error err = ERROR_INIT;
@@ -503,6 +518,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything_is_read),
 		cmocka_unit_test(what_is_not_said_is_remembered),
+		cmocka_unit_test(what_is_remembered_is_checked),
 		cmocka_unit_test(routed_has_defaults),
 		cmocka_unit_test(rules_of_the_network),
 		cmocka_unit_test(conflicts),
