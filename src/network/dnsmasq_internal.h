@@ -128,6 +128,9 @@ void dnsmasq_leases_parse(const char *text, struct dnsmasq_lease **ret, size_t *
 /* Those in the file now, with the server's DUID as above. */
 int dnsmasq_leases_with_duid(struct dnsmasq *d, struct dnsmasq_lease **ret, size_t *ret_n, char **ret_duid,
 			     struct error *err);
+/* Take those out of the file for which @drop says so. No process may run: it would write its own again. */
+typedef bool (*dnsmasq_lease_fn)(const struct dnsmasq_lease *l, const void *arg);
+int dnsmasq_leases_drop(struct dnsmasq *d, dnsmasq_lease_fn drop, const void *arg, struct error *err) REQUIRES(d->busy);
 /* "01:aa:bb" into bytes; at most @max. The number of bytes, 0 when it is no such text. */
 size_t dnsmasq_hex_parse(const char *text, uint8_t *ret, size_t max);
 

@@ -155,6 +155,38 @@ int dnsmasq_leases_with_duid(struct dnsmasq *d, struct dnsmasq_lease **ret, size
 	return 0;
 }
 
+static bool is_dropped(const char *line, size_t len, dnsmasq_lease_fn drop, const void *arg)
+{
+	auto_free char *copy = xstrndup(line, len);
+	struct dnsmasq_lease l;
+	bool dropped;
+
+	if (len >= LINE_MAX_BYTES || !parse_lease(copy, &l))
+		return false;
+	dropped = drop(&l, arg);
+	dnsmasq_lease_done(&l);
+	return dropped;
+}
+
+int dnsmasq_leases_drop(struct dnsmasq *d, dnsmasq_lease_fn drop, const void *arg, struct error *err)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+	auto_strbuf struct strbuf kept = STRBUF_INIT;
+	int r = read_file(d, &b, err);
+
+	if (r < 0 || !b.len)
+		return r;
+	for (const char *p = b.data; *p;) {
+		size_t len = strcspn(p, "\n");
+		size_t whole = len + (p[len] == '\n');
+
+		if (!is_dropped(p, len, drop, arg))
+			strbuf_append_len(&kept, p, whole);
+		p += whole;
+	}
+	return kept.len == b.len ? 0 : dnsmasq_file_put(d->dir, "dnsmasq.leases", strbuf_str(&kept), err);
+}
+
 int dnsmasq_leases(struct dnsmasq *d, struct dnsmasq_lease **ret, size_t *ret_n, struct error *err)
 {
 	return dnsmasq_leases_with_duid(d, ret, ret_n, NULL, err);

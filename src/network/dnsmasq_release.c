@@ -219,8 +219,9 @@ struct selection {
 	const struct ip_addr *address; /* this one of others than @mac, instead of those of @mac */
 };
 
-static bool is_meant(const struct dnsmasq_lease *l, const struct selection *s)
+static bool is_meant(const struct dnsmasq_lease *l, const void *arg)
 {
+	const struct selection *s = arg;
 	bool own = memcmp(&l->mac, s->mac, sizeof(l->mac)) == 0;
 
 	if (s->address)
@@ -230,22 +231,52 @@ static bool is_meant(const struct dnsmasq_lease *l, const struct selection *s)
 	return l->address.family == AF_INET ? own : is_name(s->hostname, l->hostname);
 }
 
+/* Ask the process that runs. */
+static int release_by_packets(struct dnsmasq *d, const struct servers *servers, const struct selection *s,
+			      struct error *err)
+{
+	struct dnsmasq_lease *leases = NULL;
+	auto_free char *duid = NULL;
+	size_t n = 0;
+	int r = dnsmasq_leases_with_duid(d, &leases, &n, &duid, err);
+
+	for (size_t i = 0; i < n; i++) {
+		if (is_meant(&leases[i], s))
+			release(d, servers, &leases[i], duid);
+		dnsmasq_lease_done(&leases[i]);
+	}
+	free(leases);
+	return r;
+}
+
+/* None runs, be it that the network is down or that it has just died: it must not find them when it comes back. */
+static int release_in_file(struct dnsmasq *d, const struct selection *s, bool *ret_done, struct error *err)
+{
+	int r = 0;
+
+	mutex_lock(&d->busy);
+	*ret_done = !dnsmasq_know_process(d);
+	if (*ret_done)
+		r = dnsmasq_leases_drop(d, is_meant, s, err);
+	mutex_unlock(&d->busy);
+	return r;
+}
+
 static void release_selected(struct dnsmasq *d, const struct selection *s)
 {
 	auto_error struct error err = ERROR_INIT;
 	struct servers servers = find_servers(d);
-	struct dnsmasq_lease *leases = NULL;
-	auto_free char *duid = NULL;
-	size_t n = 0;
+	bool done = false;
+	int r = 0;
 
-	if (dnsmasq_leases_with_duid(d, &leases, &n, &duid, &err) < 0)
+	if (!servers.v4.family && !servers.v6.family)
+		return; /* not brought to a configuration yet: one of an earlier daemon may run */
+	if (!dnsmasq_know_process(d))
+		r = release_in_file(d, s, &done, &err);
+	if (r == 0 && !done)
+		r = release_by_packets(d, &servers, s, &err);
+	if (r < 0)
 		log_warn("leases cannot be given back", LOG_STR("network", d->name), LOG_ERR(&err));
-	for (size_t i = 0; i < n; i++) {
-		if (is_meant(&leases[i], s))
-			release(d, &servers, &leases[i], duid);
-		dnsmasq_lease_done(&leases[i]);
-	}
-	free(leases);
 }
 
 void dnsmasq_release(struct dnsmasq *d, const struct mac_addr *mac, const char *hostname, const struct ip_addr *keep,

@@ -229,3 +229,27 @@ def test_a_closed_folder_is_warned_of(driver, top):
     top.chmod(0o711)
     driver.ask("apply", *BOTH)
     assert driver.warnings.read_text().splitlines()[-1] == "warning br0: is over"
+
+
+def test_leases_are_given_back_while_none_runs(driver, top):
+    end = int(time.time()) + 3600
+    driver.ask("apply", *BOTH)
+    driver.ask("stop")
+    kept = f"duid 00:01:00:01:2f:00:00:01:00:16:3e:99:99:99\nrubbish\n{end} 8 2001:db8::11 b 00:04:12\n"
+    (top / "br0/dnsmasq.leases").write_text(f"{end} {MAC} 192.0.2.10 a 01:{MAC}\n{kept}{end} 7 2001:db8::10 a 00:04:11\n")
+    driver.ask("release", MAC, "A")
+    assert (top / "br0/dnsmasq.leases").read_text() == kept
+
+
+def test_leases_are_left_to_a_process_of_an_earlier_daemon(top):
+    """Nothing is known of it before the configuration is: its file must not be exchanged."""
+    one = Driver(top)
+    one.ask("apply", *BOTH)
+    one.kill()
+    leases = top / "br0/dnsmasq.leases"
+    before = leases.stat().st_ino
+    two = Driver(top)
+    two.ask("release", MAC, "A")
+    assert leases.stat().st_ino == before
+    two.ask("apply", *BOTH)
+    two.kill()
