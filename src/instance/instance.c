@@ -41,6 +41,7 @@ void instance_unref(struct instance *i)
 	if (!i || --i->refs > 0)
 		return;
 	container_process_done(&i->proc);
+	link_ns_free(i->inside);
 	db_instance_done(&i->row);
 	free(i->json);
 	strv_done(&i->old_names);

@@ -38,10 +38,17 @@ struct instances {
 	size_t n GUARDED_BY(lock);
 };
 
+struct link_ns;
+
 struct instance {
 	_Atomic int refs;
 	struct instances *all;
 	struct mutex busy; /* an operation is at work */
+	/*
+	 * Guarded by busy: keeps the network namespace of a container with a card of the host alive when the container
+	 * ends, so that the card can be taken out of it. NULL: none.
+	 */
+	struct link_ns *inside;
 	/* all below: guarded by all->lock */
 	struct db_instance row; /* project and name stay readable for the life of the instance, also without the lock */
 	struct strv old_names;  /* what renames left, for readers of row.name */

@@ -58,6 +58,18 @@ static void row_volatile(struct instance *i, struct strmap *ret)
 	mutex_unlock(&i->all->lock);
 }
 
+/* Once a card is inside. */
+static int keep_inside(struct target *t, struct error *err)
+{
+	int r = need_inside(t, err);
+
+	if (r < 0)
+		return r;
+	link_ns_free(t->i->inside);
+	t->i->inside = TAKE_PTR(t->inside);
+	return 0;
+}
+
 /* --- one NIC --- */
 
 static int unplug(struct target *t, const struct nic *n, struct error *err)
@@ -68,7 +80,9 @@ static int unplug(struct target *t, const struct nic *n, struct error *err)
 	int r = 0;
 
 	row_volatile(t->i, &volatile_);
-	if (n->type == NIC_MACVLAN || n->type == NIC_PHYSICAL)
+	if (t->i->inside)
+		r = nic_unplug(t->i->all->networks, n, t->i->inside, err);
+	if (r == 0 && (n->type == NIC_MACVLAN || n->type == NIC_PHYSICAL))
 		r = need_inside(t, err);
 	if (r == 0)
 		r = nic_unplug(t->i->all->networks, n, t->inside, err);
@@ -80,11 +94,13 @@ static int unplug(struct target *t, const struct nic *n, struct error *err)
 	return r;
 }
 
-static int move_in(struct target *t, const struct nic_guest *g, struct error *err)
+static int move_in(struct target *t, const struct nic *n, const struct nic_guest *g, struct error *err)
 {
 	int r = g->n_addresses ? need_inside(t, err) : 0;
 
-	return r < 0 ? r : nic_plug(t->i->all->networks, g, t->netns, t->inside, err);
+	if (r == 0)
+		r = nic_plug(t->i->all->networks, g, t->netns, t->inside, err);
+	return r < 0 || n->type != NIC_PHYSICAL ? r : keep_inside(t, err);
 }
 
 /* @n->host_name is filled. */
@@ -102,7 +118,7 @@ static int plug(struct target *t, struct nic *n, struct error *err)
 		return r;
 	r = nic_start(networks, n, &g, err);
 	if (r == 0) {
-		r = move_in(t, &g, err);
+		r = move_in(t, n, &g, err);
 		if (r == 0)
 			return 0;
 		if (unplug(t, n, &undo) == 0)
@@ -403,6 +419,15 @@ static void sweep_unknown(struct instance *i, const struct instance_expanded *x)
 		log_error("volatile keys of a cut change stay", LOG_STR("instance", full), LOG_ERR(&err));
 }
 
+/* A card that liblxc does not know of has to be taken out by us. */
+static int keep_card(struct instance *i, struct error *err)
+{
+	CLEANUP(target_done) struct target t = {.i = i, .netns = -EBADF};
+	int r = open_target(&t, err);
+
+	return r < 0 ? r : keep_inside(&t, err);
+}
+
 /* Its filters and routes again; a NIC that is not there is for repair_one(). */
 static void resume_running(struct instance *i)
 {
@@ -420,6 +445,8 @@ static void resume_running(struct instance *i)
 		r = nics_read(i, d->key, &d->map, &x.config, &n, &err);
 		if (r == 0)
 			r = nic_resume(i->all->networks, &n, &x.config, &err);
+		if (r == 1 && n.type == NIC_PHYSICAL)
+			r = keep_card(i, &err);
 		if (r < 0)
 			log_error("network device is not as it should be", LOG_STR("instance", i->row.name),
 				  LOG_STR("device", d->key), LOG_ERR(&err));

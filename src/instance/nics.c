@@ -131,6 +131,9 @@ static void stop_one(struct instance *i, const char *device, const struct strmap
 	int r = options ? nics_read(i, device, options, volatile_, &n, &err) : -ENODEV;
 
 	error_clear(&err);
+	if (r == 0 && i->inside && nic_unplug(i->all->networks, &n, i->inside, &err) < 0)
+		log_error("network device stays in a namespace that goes", LOG_STR("nic", label), LOG_ERR(&err));
+	error_clear(&err);
 	if (r == 0)
 		r = nic_stop(i->all->networks, &n, volatile_, changes, &err);
 	else
@@ -163,6 +166,8 @@ void nics_stop(struct instance *i, struct strmap *changes)
 
 		stop_one(i, devices.items[k], device_is_nic(options) ? options : NULL, &x.config, changes);
 	}
+	link_ns_free(i->inside);
+	i->inside = NULL;
 }
 
 /* --- host entries --- */

@@ -3,10 +3,14 @@
  * that it had, which are kept in volatile keys while it is away.
  */
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "base/timeutil.h"
 #include "network/nic_internal.h"
+
+#define RETURN_MS 2000 /* the kernel takes a network namespace down in the background */
 
 static void note(struct strmap *changes, const struct nic *n, const char *what, const char *value)
 {
@@ -60,22 +64,39 @@ static int physical_start(struct networks *all, const struct nic *n, struct nic_
 }
 
 /*
- * liblxc brings it back under its name; when nobody was left to do that the kernel has moved it, under the name that it
- * had in the container or a made-up one. Then its address tells which one it is.
+ * liblxc brings it back under its name; when nobody was left to do that the kernel moves it soon, under the name that
+ * it had in the container or a made-up one. Then its address tells which one it is. 1, or 0 when it is not there.
  */
 static int find_returned(struct link_ns *links, const struct nic *n, const struct mac_addr *mac, struct error *err)
 {
 	auto_free struct link_info *list = NULL;
 	size_t len = 0;
-	int r = link_list(links, &list, &len, err);
+	int r = link_get(links, n->parent, &(struct link_info){0}, err);
 
+	if (r != 0)
+		return r;
+	r = link_list(links, &list, &len, err);
 	for (size_t i = 0; i < len && r == 0; i++) {
 		if (*list[i].kind || list[i].loopback || memcmp(&list[i].mac, mac, sizeof(*mac)) != 0)
 			continue;
 		r = link_set_up(links, list[i].name, false, err);
-		return r < 0 ? r : link_rename(links, list[i].name, n->parent, err);
+		if (r == 0)
+			r = link_rename(links, list[i].name, n->parent, err);
+		return r < 0 ? r : 1;
 	}
-	return r < 0 ? r : error_set(err, 500, "Interface \"%s\" has not come back from the container", n->parent);
+	return r;
+}
+
+static int wait_returned(struct link_ns *links, const struct nic *n, const struct mac_addr *mac, struct error *err)
+{
+	int64_t deadline = time_monotonic_ms() + RETURN_MS;
+	int r = find_returned(links, n, mac, err);
+
+	while (r == 0 && time_monotonic_ms() < deadline) {
+		nanosleep(&(struct timespec){.tv_nsec = 50 * 1000 * 1000}, NULL);
+		r = find_returned(links, n, mac, err);
+	}
+	return r == 0 ? error_set(err, 500, "Interface \"%s\" has not come back from the container", n->parent) : r;
 }
 
 static int physical_stop(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err)
@@ -89,9 +110,7 @@ static int physical_stop(struct networks *all, const struct nic *n, const struct
 
 	if (!mac_text || !mac_parse(mac_text, &mac) || !mtu_text || parse_u32(mtu_text, &mtu) < 0)
 		return 0; /* it was never taken */
-	r = link_get(links, n->parent, &(struct link_info){0}, err);
-	if (r == 0)
-		r = find_returned(links, n, n->has_mac ? &n->mac : &mac, err);
+	r = wait_returned(links, n, n->has_mac ? &n->mac : &mac, err);
 	return r < 0 ? r : set_values(links, n->parent, &mac, mtu, err);
 }
 
