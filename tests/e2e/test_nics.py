@@ -343,21 +343,20 @@ def assert_card_is_back():
     assert link["mtu"] == 1450 and link["address"] == "00:16:3e:77:77:77" and "UP" not in link["flags"]
 
 
-@pytest.mark.parametrize("end", ["force", "poweroff", "kill init", "daemon down", "remove"])
-def test_physical(daemon, api, name, card, end):
+@pytest.mark.parametrize("when,end", [*[("start", end) for end in ("force", "poweroff", "kill init", "daemon down")],
+                                      *[("hot", end) for end in ("remove", "force", "poweroff", "kill init", "restarted daemon", "reboot")]])
+def test_physical(daemon, api, name, card, when, end):
     device = {"eth0": {"type": "nic", "nictype": "physical", "parent": card, "hwaddr": "00:16:3e:88:88:88", "mtu": "1400"}}
-    if end == "remove":
-        api.launch(name)
+    api.launch(name, devices=device if when == "start" else {})
+    if when == "hot":
         api.done(change(api, name, device))
-    else:
-        api.launch(name, devices=device)
     assert card not in nics.links()
     guest = inside(api, name)
     assert guest["mtu"] == 1400 and guest["hwaddr"] == "00:16:3e:88:88:88" and guest["state"] == "up"
     kept = volatile(api, name)
     assert kept["eth0.last_state.hwaddr"] == "00:16:3e:77:77:77" and kept["eth0.last_state.mtu"] == "1450" and kept["eth0.host_name"] == card
+    api.sh(name, "ip link set eth0 down; ip link set eth0 name other0")
     if end == "remove":
-        api.sh(name, "ip link set eth0 down; ip link set eth0 name other0")
         api.done(change(api, name, remove=["eth0"]))
     elif end == "daemon down":
         pid = api.get(f"{url(name)}/state")["pid"]
@@ -365,11 +364,28 @@ def test_physical(daemon, api, name, card, end):
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: nics.link("card0"), what="liblxc has brought the card back")
         daemon.start()
+    elif end == "restarted daemon":
+        daemon.restart(signal.SIGKILL)
+        stop(api, name)
+    elif end == "reboot":
+        before = api.get(f"{url(name)}/state")["pid"]
+        reboot_inside(api, name)
+        eventually(lambda: api.get(f"{url(name)}/state")["pid"] not in (before, 0, -1) and inside(api, name), what="the card is in it again")
+        assert inside(api, name)["hwaddr"] == "00:16:3e:88:88:88" and inside(api, name)["state"] == "up"
+        stop(api, name)
     else:
         ENDS[end](api, name)
     eventually(lambda: "eth0.host_name" not in volatile(api, name), what="cleaned up")
     assert_card_is_back()
     assert "eth0.last_state.mtu" not in volatile(api, name)
+
+
+def test_a_start_that_fails_leaves_nothing(api, name, bridge):
+    api.done(api.create(name, {"raw.lxc": "lxc.init.cmd = /no/such/init"},
+                        {"eth0": bridged(**{"ipv4.routes": "198.51.100.0/24"}), "eth1": {"type": "nic", "nictype": "p2p", "limits.egress": "1Mbit"}}))
+    api.failure(api.state(name, "start"))
+    assert nics.made_links() == [] and name not in nics.ruleset()
+    assert [k for k in volatile(api, name) if ".host_name" in k or ".last_state" in k] == [] and "198.51.100.0/24" not in nics.routes()
 
 
 # --- routed
@@ -505,6 +521,28 @@ def test_two_routed_instances_reach_each_other(daemon, api, name, router):
     for address in ("192.0.2.20", "2001:db8::20"):
         eventually(lambda: api.run(name, "ping", "-c", "1", "-W", "1", address)[0] == 0, what=f"{address} is reached")
     api.remove(other)
+
+
+@pytest.mark.parametrize("device,text", [
+    ({"ipv4.address": "192.0.2.10,192.0.2.10"}, 'Duplicate address "192.0.2.10" in "ipv4.address"'),
+    ({"ipv6.address": "", "ipv6.routes": "2001:db8:9::/64"}, "ipv6.routes requires ipv6.address to be set"),
+    ({"ipv4.gateway": "foo"}, "Invalid"),
+    ({"parent": "", "vlan": "5"}, "The vlan setting can only be used when combined with a parent interface"),
+    ({"security.mac_filtering": "true"}, 'Invalid device option "security.mac_filtering"'),
+])
+def test_routed_options_that_are_refused(api, name, router, device, text):
+    api.launch(name, devices={"eth0": routed()})
+    host, before = host_name(api, name), api.get(url(name))["devices"]
+    assert text in api.failure(change(api, name, {"eth0": {k: v for k, v in routed(**device).items() if v}}))
+    assert api.get(url(name))["devices"] == before and host_name(api, name) == host and nics.proxies("rbr0") == ["192.0.2.10", "2001:db8::10"]
+
+
+def test_second_routed_nic_with_automatic_gateway(api, name, router):
+    api.launch(name, devices={"eth0": routed()})
+    second = {"type": "nic", "nictype": "routed", "ipv4.address": "192.0.2.30"}
+    assert 'already uses "ipv4.gateway" in auto mode' in api.failure(change(api, name, {"eth1": second}))
+    api.done(change(api, name, {"eth1": {**second, "ipv4.gateway": "none", "ipv6.gateway": "none"}}))
+    assert inside(api, name, "eth1")["state"] == "up" and api.sh(name, "ip route").count("default") == 1
 
 
 # --- isolation and limits
