@@ -185,9 +185,14 @@ static void changes_done(struct changes *c)
 	free(c->items);
 }
 
-static bool options_equal(const struct strmap *a, const struct strmap *b)
+/* The hardware address may be among the volatile keys. */
+static bool is_unchanged(const char *device, const struct strmap *old, const struct strmap *new,
+			 const struct strmap *old_config, const struct strmap *new_config)
 {
-	return a && b && strmap_equal(a, b);
+	auto_free char *key = nic_key(device, "hwaddr");
+
+	return old && new &&strmap_equal(old, new) &&
+	       streq(strmap_get_or(old_config, key, ""), strmap_get_or(new_config, key, ""));
 }
 
 static int read_before(struct instance *i, struct change *c, const struct strmap *options,
@@ -221,11 +226,11 @@ static int add_change(struct instance *i, struct changes *list, const char *name
 
 	old = device_is_nic(old) ? old : NULL;
 	new = device_is_nic(new) ? new : NULL;
-	if ((!old && !new) || options_equal(old, new))
+	if ((!old && !new) || is_unchanged(name, old, new, &before->config, &after->config))
 		return 0;
 	list->n++;
 	c->device = name;
-	c->in_place = old && new &&nic_change_is_live(old, new);
+	c->in_place = old && new && !strmap_equal(old, new) && nic_change_is_live(old, new);
 	if (old)
 		r = read_before(i, c, old, volatile_, err);
 	if (r == 0 && new)

@@ -238,28 +238,39 @@ void nics_remove_entries(struct instance *i)
 
 /* --- state --- */
 
-/* {hardware address: name of the host's side} of the NICs that are there. */
+/* Of a NIC that is there; nothing when its hardware address is not known by these. */
+static void add_host_name(const char *device, const struct mapmap *devices, const struct strmap *volatile_,
+			  struct strmap *ret)
+{
+	const struct strmap *options = devices ? mapmap_get(devices, device) : NULL;
+	auto_free char *name_key = nic_key(device, "host_name");
+	auto_free char *mac_key = nic_key(device, "hwaddr");
+	const char *text = strmap_get(volatile_, mac_key);
+	struct mac_addr mac;
+	char canonical[MAC_TEXT_MAX];
+
+	if (!text && options)
+		text = strmap_get(options, "hwaddr");
+	if (text && mac_parse(text, &mac))
+		strmap_set(ret, mac_format(&mac, canonical), strmap_get(volatile_, name_key));
+}
+
+/* {hardware address: name of the host's side}. Profiles are looked at only when the volatile keys do not say all. */
 static void host_names(struct instance *i, struct strmap *ret)
 {
 	CLEANUP(instance_expanded_done) struct instance_expanded x = {0};
 	auto_strv struct strv devices = STRV_INIT;
 
+	mutex_lock(&i->all->lock);
+	nic_keys_noted(&i->row.volatile_, &devices);
+	for (size_t k = 0; k < devices.len; k++)
+		add_host_name(devices.items[k], NULL, &i->row.volatile_, ret);
+	mutex_unlock(&i->all->lock);
+	if (ret->len == devices.len)
+		return;
 	nics_expand(i, &x);
-	nic_keys_noted(&x.config, &devices);
-	for (size_t k = 0; k < devices.len; k++) {
-		const char *device = devices.items[k];
-		const struct strmap *options = mapmap_get(&x.devices, device);
-		auto_free char *name_key = nic_key(device, "host_name");
-		auto_free char *mac_key = nic_key(device, "hwaddr");
-		const char *text = strmap_get(&x.config, mac_key);
-		struct mac_addr mac;
-		char canonical[MAC_TEXT_MAX];
-
-		if (!text && options)
-			text = strmap_get(options, "hwaddr");
-		if (text && mac_parse(text, &mac))
-			strmap_set(ret, mac_format(&mac, canonical), strmap_get(&x.config, name_key));
-	}
+	for (size_t k = 0; k < devices.len; k++)
+		add_host_name(devices.items[k], &x.devices, &x.config, ret);
 }
 
 char *nics_add_host_names(struct instance *i, char *json)

@@ -160,12 +160,17 @@ int nic_stop(struct networks *all, const struct nic *n, const struct strmap *vol
 int nic_sweep(struct networks *all, const char *label, const char *device, const struct strmap *volatile_,
 	      struct strmap *changes, struct error *err)
 {
-	auto_free char *key = volatile_key(device, "host_name");
-	const char *host_name = strmap_get(volatile_, key);
+	auto_free char *name_key = volatile_key(device, "host_name");
+	auto_free char *mac_key = volatile_key(device, "last_state.hwaddr");
+	auto_free char *host_name = xstrdup(strmap_get_or(volatile_, name_key, ""));
+	auto_free char *card_device = xstrdup(device);
+	struct nic card = {.type = NIC_PHYSICAL, .device = card_device, .parent = host_name};
 	struct nic_steps steps = {.err = err};
 	auto_error struct error e = ERROR_INIT;
 
-	if (!str_is_empty(host_name))
+	if (strmap_get(volatile_, mac_key))
+		nic_step(&steps, nic_physical.stop(all, &card, volatile_, &e), &e);
+	else if (*host_name)
 		nic_step(&steps, remove_link(all, host_name, &e), &e);
 	nic_step(&steps, nic_remove_noted(all, device, volatile_, &(struct strmap){0}, &e), &e);
 	nic_step(&steps, remove_filters(all, label, &e), &e);
