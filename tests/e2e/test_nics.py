@@ -253,6 +253,15 @@ def test_new_hardware_address_of_a_running_instance(api, name, bridge):
     assert len(nics.made_links()) == 1
 
 
+def test_volatile_hardware_address_of_a_running_instance(api, name, bridge):
+    api.launch(name, devices={"eth0": bridged()})
+    instance = api.get(url(name))
+    instance["config"]["volatile.eth0.hwaddr"] = "00:16:3e:0a:0b:0c"
+    api.done(api.put(url(name), instance))
+    assert inside(api, name)["hwaddr"] == "00:16:3e:0a:0b:0c" and inside(api, name)["host_name"] == host_name(api, name)
+    assert len(nics.made_links()) == 1
+
+
 def test_live_keys_keep_the_interface(api, name, bridge):
     api.launch(name, devices={"eth0": bridged()})
     host = host_name(api, name)
@@ -763,3 +772,22 @@ def test_limits_are_what_is_measured(daemon, api, name, network):
     api.done(change(api, name, {"eth0": managed()}))
     assert nics.link(host_name(api, name))["qdisc"] == "noqueue"
     assert nics.transfer(api, name, "guest", "198.51.100.1", 4_500_000) < 1
+
+
+# --- order
+
+
+def test_filters_are_there_before_the_port_and_after_it(api, name, network):
+    """The kernel's own account of when rules came and went, and when the port was in the bridge and up."""
+    with nics.Events() as events:
+        time.sleep(0.3)
+        begin = len(events.turns)
+        api.launch(name, devices={"eth0": managed(**FILTERS)})
+        host = host_name(api, name)
+        eventually(lambda: events.first("up", host) is not None, what="the port was seen")
+        started = len(events.turns)
+        stop(api, name)
+        eventually(lambda: events.first("gone", host) is not None, what="its end was seen")
+        time.sleep(0.3)
+    assert begin <= events.first("rules") <= events.first("port", host) <= events.first("up", host) < started
+    assert events.last("rules") >= events.first("gone", host) >= started - 1

@@ -1,7 +1,9 @@
 """What the host has of NICs: links, routes, sysctls, and our packet filters, as `ip` and `nft` show them."""
 import json
 import pathlib
+import select
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -94,3 +96,80 @@ def transfer(api, name, sender, host_address, size):
     server.close()
     assert (int(out) if sender == "host" else sum(got)) == size
     return seconds
+
+
+class Events:
+    """
+    Link and packet filter events as the kernel tells them: ("rules", "") for a transaction, ("port", NAME) and ("up", NAME) for an interface that
+    has got a bridge or was brought up, ("gone", NAME). They come by two sockets: those that were read in one turn, which a busy machine may bring
+    about, have no order.
+    """
+    NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
+    NEWGEN = 10 << 8 | 15
+
+    def __enter__(self):
+        self.turns, self._known, self._stop = [], {}, False
+        self._links = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, self.NETLINK_ROUTE)
+        self._links.bind((0, 1))  # RTMGRP_LINK
+        self._rules = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, self.NETLINK_NETFILTER)
+        self._rules.bind((0, 1 << 6))  # NFNLGRP_NFTABLES
+        for each in (self._links, self._rules):
+            each.setsockopt(socket.SOL_SOCKET, 33, 1 << 22)  # SO_RCVBUFFORCE
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop = True
+        self._thread.join()
+        self._links.close()
+        self._rules.close()
+
+    def _read(self):
+        while not self._stop:
+            select.select([self._links, self._rules], [], [], 0.1)
+            turn = []
+            for each in (self._links, self._rules):
+                for kind, body in self._all(each):
+                    if each is self._links:
+                        turn += self._link(kind, body)
+                    elif kind == self.NEWGEN:
+                        turn.append(("rules", ""))
+            self.turns.append(turn)
+
+    def _all(self, sock):
+        """Every message that is there."""
+        while True:
+            try:
+                packet = sock.recv(1 << 20, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            yield from self._messages(packet)
+
+    def first(self, kind, name=""):
+        return next((k for k, turn in enumerate(self.turns) if (kind, name) in turn), None)
+
+    def last(self, kind, name=""):
+        return max((k for k, turn in enumerate(self.turns) if (kind, name) in turn), default=None)
+
+    @staticmethod
+    def _messages(packet):
+        while len(packet) >= 16:
+            length, kind = struct.unpack_from("=IH", packet)
+            yield kind, packet[16:length]
+            packet = packet[(length + 3) & ~3:]
+
+    def _link(self, kind, body):
+        _, _, _, flags, _ = struct.unpack_from("=BxHiII", body)
+        attributes, at = {}, 16
+        while at + 4 <= len(body):
+            length, number = struct.unpack_from("=HH", body, at)
+            attributes[number & 0x3fff] = body[at + 4:at + length]
+            at += (length + 3) & ~3
+        name = attributes.get(3, b"").rstrip(b"\0").decode()  # IFLA_IFNAME
+        before = self._known.get(name, set())
+        now = ({"port"} if 10 in attributes else set()) | ({"up"} if flags & 1 else set())  # IFLA_MASTER, IFF_UP
+        if kind == 17:  # RTM_DELLINK; one of the family bridge says only that it has left
+            return [("gone", name)] if 18 in attributes else []  # IFLA_LINKINFO
+        self._known[name] = now
+        return [(what, name) for what in sorted(now - before)]
