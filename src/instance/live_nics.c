@@ -96,7 +96,7 @@ static int unplug(struct target *t, const struct nic *n, struct error *err)
 
 static int move_in(struct target *t, const struct nic *n, const struct nic_guest *g, struct error *err)
 {
-	int r = g->n_addresses ? need_inside(t, err) : 0;
+	int r = g->inside || g->n_addresses ? need_inside(t, err) : 0;
 
 	if (r == 0)
 		r = nic_plug(t->i->all->networks, g, t->netns, t->inside, err);
@@ -116,7 +116,7 @@ static int plug(struct target *t, struct nic *n, struct error *err)
 		r = instance_save_volatile(t->i, &changes, false, err);
 	if (r < 0)
 		return r;
-	r = nic_start(networks, n, &g, err);
+	r = nic_start(networks, n, t->netns, &g, err);
 	if (r == 0) {
 		r = move_in(t, n, &g, err);
 		if (r == 0)

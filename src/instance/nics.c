@@ -69,7 +69,7 @@ int nics_start(struct instance *i, struct instance_expanded *x, struct instance_
 		noted = true;
 	}
 	for (size_t k = 0; k < s.n && r == 0; k++) {
-		r = nic_start(i->all->networks, &s.nics[k], &s.guests[k], err);
+		r = nic_start(i->all->networks, &s.nics[k], LINK_HERE, &s.guests[k], err);
 		if (r < 0)
 			error_wrap(err, "Failed to start device \"%s\"", s.nics[k].device);
 		else

@@ -295,6 +295,8 @@ int link_add_veth(struct link_ns *ns, const struct link_veth *v, struct error *e
 	peer = rtnl_request_nest(&rq, VETH_INFO_PEER);
 	rtnl_request_put_raw(&rq, &guest, sizeof(guest));
 	rtnl_request_put_text(&rq, IFLA_IFNAME, v->guest);
+	if (v->netns_fd >= 0)
+		rtnl_request_add(&rq, IFLA_NET_NS_FD, v->netns_fd);
 	put_mtu(&rq, v->mtu);
 	put_mac(&rq, v->guest_mac);
 	rtnl_request_end(&rq, peer);

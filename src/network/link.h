@@ -44,14 +44,17 @@ int link_list(struct link_ns *ns, struct link_info **ret, size_t *ret_n, struct 
 /* mtu 0 and mac NULL: the kernel's choice. Made down. */
 int link_add_bridge(struct link_ns *ns, const char *name, unsigned mtu, const struct mac_addr *mac, struct error *err);
 
+#define LINK_HERE (-1)
+
 struct link_veth {
 	const char *host;                 /* this end stays; made down */
-	const char *guest;                /* the other, in the same namespace for now */
+	const char *guest;                /* the other */
+	int netns_fd;                     /* borrowed: where the other is made; LINK_HERE: in this namespace */
 	unsigned mtu;                     /* of both; 0: the kernel's */
 	const struct mac_addr *guest_mac; /* NULL: the kernel's */
 };
 
-/* A pair; both ends are down. */
+/* A pair; both ends are down. To move an end afterwards costs the kernel some 20 ms. */
 int link_add_veth(struct link_ns *ns, const struct link_veth *v, struct error *err);
 /* In bridge mode on @parent. */
 int link_add_macvlan(struct link_ns *ns, const char *name, const char *parent, unsigned mtu, const struct mac_addr *mac,

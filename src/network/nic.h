@@ -86,7 +86,9 @@ int nic_allocate(struct networks *all, const struct nic *n, int family, struct i
 
 /* What the container's side of a started NIC is. */
 struct nic_guest {
-	char link[16]; /* the interface that is to be moved in; it lies in the daemon's namespace */
+	int netns_fd;  /* borrowed, as nic_start() was told */
+	bool inside;   /* it was made there */
+	char link[16]; /* the interface; unless inside it lies in the daemon's namespace and is to be moved in */
 	char name[16]; /* under this name */
 	struct mac_addr mac;
 	unsigned mtu;                /* 0: as it is */
@@ -106,10 +108,10 @@ void nic_guest_done(struct nic_guest *g);
  */
 int nic_prepare(struct networks *all, struct nic *n, struct strmap *changes, struct error *err);
 /*
- * Make the host's side, with its filters in force before it can carry a frame. On error everything is undone. The
- * instance is not running yet, or the NIC is about to be plugged into it.
+ * Make the host's side, with its filters in force before it can carry a frame. On error everything is undone. @netns_fd
+ * is LINK_HERE when the instance is not running yet, else its namespace, where a pair's other end is made at once.
  */
-int nic_start(struct networks *all, const struct nic *n, struct nic_guest *ret, struct error *err);
+int nic_start(struct networks *all, const struct nic *n, int netns_fd, struct nic_guest *ret, struct error *err);
 /*
  * Remove all that nic_start() made, whatever of it is still there, filters last, and (physical) give the interface the
  * name and values back that it had. @volatile_ as stored; @changes gets the keys to clear. Does all it can; the first
@@ -124,8 +126,9 @@ int nic_stop(struct networks *all, const struct nic *n, const struct strmap *vol
 int nic_sweep(struct networks *all, const char *label, const char *device, const struct strmap *volatile_,
 	      struct strmap *changes, struct error *err);
 /*
- * Move the guest's end into a running container's namespace and configure it there, up. @inside is a socket in it, NULL
- * when @g has no addresses. 400 when it has an interface of that name.
+ * Move the guest's end into a running container's namespace, unless it is inside, and configure it there, up. @inside
+ * is a socket in it; it may be NULL when @g is not inside and has no addresses. 400 when it has an interface of that
+ * name.
  */
 int nic_plug(struct networks *all, const struct nic_guest *g, int netns_fd, struct link_ns *inside, struct error *err);
 /* Is it in the container whose namespace @inside is a socket of? 1 or 0. */

@@ -118,9 +118,9 @@ static int remove_all(struct networks *all, const struct nic *n, const struct st
 	return steps.r;
 }
 
-int nic_start(struct networks *all, const struct nic *n, struct nic_guest *ret, struct error *err)
+int nic_start(struct networks *all, const struct nic *n, int netns_fd, struct nic_guest *ret, struct error *err)
 {
-	CLEANUP(nic_guest_done) struct nic_guest g = {.mac = n->mac};
+	CLEANUP(nic_guest_done) struct nic_guest g = {.mac = n->mac, .netns_fd = netns_fd};
 	auto_error struct error undo = ERROR_INIT;
 	int r;
 
@@ -196,10 +196,11 @@ static int add_gateway(struct link_ns *inside, const char *name, const struct ip
 int nic_plug(struct networks *all, const struct nic_guest *g, int netns_fd, struct link_ns *inside, struct error *err)
 {
 	struct link_move move = {.netns_fd = netns_fd, .new_name = g->name, .up = true};
-	int r = link_move(networks_links(all), g->link, &move, err);
+	int r = g->inside ? link_set_up(inside, g->name, true, err)
+			  : link_move(networks_links(all), g->link, &move, err);
 
 	if (r == -EEXIST)
-		return error_set(err, 400, "The container has an interface named \"%s\" already", g->name);
+		return nic_name_taken(g->name, err);
 	for (size_t i = 0; i < g->n_addresses && r == 0; i++)
 		r = link_add_address(inside, g->name, &g->addresses[i], err);
 	if (r == 0)

@@ -74,7 +74,10 @@ void nic_step(struct nic_steps *s, int r, struct error *step_err);
 
 /* `Parent device "x" doesn't exist`. @ret may be NULL. */
 int nic_parent_get(struct networks *all, const struct nic *n, struct link_info *ret, struct error *err);
-/* Two ends of a pair, down, not learning from router advertisements; mtu of the device, else of the parent. */
+/* 400 `The container has an interface named "eth0" already`. */
+int nic_name_taken(const char *name, struct error *err);
+/* Two ends of a pair, the host's down, not learning from router advertisements; mtu of the device, else of the parent.
+ */
 int nic_veth_add(struct networks *all, const struct nic *n, struct nic_guest *ret, struct error *err);
 /* A sysctl of the host's side. */
 int nic_sysctl(const struct nic *n, const char *family, const char *key, const char *value, struct error *err);

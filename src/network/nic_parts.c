@@ -49,17 +49,30 @@ static int choose_mtu(struct networks *all, const struct nic *n, unsigned *ret, 
 	return 0;
 }
 
+int nic_name_taken(const char *name, struct error *err)
+{
+	return error_set(err, 400, "The container has an interface named \"%s\" already", name);
+}
+
 int nic_veth_add(struct networks *all, const struct nic *n, struct nic_guest *ret, struct error *err)
 {
 	auto_free char *hex = random_hex(4);
 	auto_free char *guest = xasprintf("veth%s", hex);
-	struct link_veth pair = {.host = n->host_name, .guest = guest, .guest_mac = n->has_mac ? &n->mac : NULL};
+	bool inside = ret->netns_fd >= 0;
+	struct link_veth pair = {
+		.host = n->host_name,
+		.guest = inside ? n->name : guest,
+		.netns_fd = ret->netns_fd,
+		.guest_mac = n->has_mac ? &n->mac : NULL,
+	};
 	struct link_ns *links = networks_links(all);
 	auto_error struct error undo = ERROR_INIT;
 	int r = choose_mtu(all, n, &pair.mtu, err);
 
 	if (r == 0)
 		r = link_add_veth(links, &pair, err);
+	if (r == -EEXIST && inside)
+		return nic_name_taken(n->name, err); /* nic_prepare() has seen that the host's is free */
 	if (r < 0)
 		return r;
 	/* an advertisement of the guest must not become a route of the host */
@@ -69,7 +82,8 @@ int nic_veth_add(struct networks *all, const struct nic *n, struct nic_guest *re
 			error_ignore(&undo, "the reason of the failure is told");
 		return r;
 	}
-	nic_name_copy(ret->link, guest);
+	nic_name_copy(ret->link, pair.guest);
+	ret->inside = inside;
 	ret->mtu = pair.mtu;
 	return 0;
 }

@@ -88,8 +88,13 @@ static int cmd_add_bridge(struct link_ns *ns, char **a, struct error *err)
 
 static int cmd_add_veth(struct link_ns *ns, char **a, struct error *err)
 {
-	return link_add_veth(
-		ns, &(struct link_veth){.host = a[0], .guest = a[1], .mtu = number(a[2]), .guest_mac = mac(a[3])}, err);
+	return link_add_veth(ns,
+			     &(struct link_veth){.host = a[0],
+						 .guest = a[1],
+						 .netns_fd = LINK_HERE,
+						 .mtu = number(a[2]),
+						 .guest_mac = mac(a[3])},
+			     err);
 }
 
 static int cmd_add_macvlan(struct link_ns *ns, char **a, struct error *err)
