@@ -429,3 +429,13 @@ def test_device_commands(daemon, api, name, lxc):
     finally:
         api.remove(name)
         assert api.put("/1.0/profiles/default", profile).status == 200
+
+
+@pytest.mark.ours
+def test_copy_command_can_give_another_address(daemon, api, pair, lxc):
+    one, two = pair
+    make(api, one, {"ipv4.address": "192.0.2.70"})
+    assert 'IP address "192.0.2.70" already defined on another NIC' in lxc.error("copy", one, two)
+    assert api.request("GET", url(two)).status == 404
+    lxc("copy", one, two, "-d", "eth0,ipv4.address=192.0.2.71")
+    assert "192.0.2.71" in entry(daemon, two) and "192.0.2.70" in entry(daemon, one)
