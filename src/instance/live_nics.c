@@ -480,7 +480,7 @@ static void repair_one(struct instance *i, const char *device, const struct strm
 	int r = nics_read(i, device, options, volatile_, &n, &err);
 
 	if (r == 0)
-		r = nic_resume(i->all->networks, &n, volatile_, &err);
+		r = nic_is_in_place(i->all->networks, &n, &err);
 	if (r == 1)
 		return;
 	if (r == 0)

@@ -145,6 +145,9 @@ int nic_update(struct networks *all, const struct nic *before, const struct nic 
  * volatile keys in @changes: nic_prepare() does it. Before a live change: of the NIC before and after it (@also).
  */
 void nic_note(const struct nic *n, const struct nic *also, struct strmap *changes);
+/* Of a running instance: 1 when it is in the container as far as the host's side tells, 0 when a cut change left it
+ * out. */
+int nic_is_in_place(struct networks *all, const struct nic *n, struct error *err);
 /*
  * After a restart of the daemon, before firewall_start(): note the filters of a running instance's NIC again, put back
  * its routes, and remove what a cut change has left. 1, or 0 when it is not in the container: then nothing is noted.

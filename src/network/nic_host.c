@@ -284,7 +284,7 @@ static int resume_limits(struct networks *all, const struct nic *n, struct error
  * A NIC that was made and not moved into the container yet is none: its end for the guest is still here, where the
  * host's side has it as the link below.
  */
-static int is_in_place(struct networks *all, const struct nic *n, struct error *err)
+int nic_is_in_place(struct networks *all, const struct nic *n, struct error *err)
 {
 	struct link_info info = {0};
 	int r;
@@ -301,7 +301,7 @@ static int is_in_place(struct networks *all, const struct nic *n, struct error *
 int nic_resume(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err)
 {
 	auto_strmap struct strmap own = STRMAP_INIT;
-	int r = is_in_place(all, n, err);
+	int r = nic_is_in_place(all, n, err);
 
 	if (r <= 0)
 		return r;
