@@ -791,3 +791,87 @@ def test_filters_are_there_before_the_port_and_after_it(api, name, network):
         time.sleep(0.3)
     assert begin <= events.first("rules") <= events.first("port", host) <= events.first("up", host) < started
     assert events.last("rules") >= events.first("gone", host) >= started - 1
+
+
+# --- the network changes under them
+
+
+def test_network_changes_leave_running_nics_alone(daemon, api, name, network):
+    api.launch(name, devices={"eth0": managed(**FILTERS, **{"ipv4.routes": "192.0.2.128/25"})})
+    host, entry = host_name(api, name), host_entry(daemon, f"{name}.eth0")
+    index, rules = nics.link(host)["ifindex"], nics.ruleset("bridge lxd")
+    api.sh(name, f"ip addr add {entry.split(',')[1]}/24 dev eth0")
+    try:
+        for change_ in ({"dns.domain": "zz"}, {"ipv4.dhcp.expiry": "2h", "bridge.mtu": "1400"}, {"ipv6.dhcp.stateful": "false"}, {"raw.dnsmasq": "no-such-option"}):
+            api.request("PATCH", "/1.0/networks/mbr0", {"config": change_})
+            link = nics.link(host)
+            assert link["ifindex"] == index and link["master"] == network and "UP" in link["flags"]
+            assert nics.routes("dev", network, "proto", "boot") == ["192.0.2.128/25"] and nics.ruleset("bridge lxd") == rules
+            assert host_entry(daemon, f"{name}.eth0") == entry
+            api.sh(name, "ping -c 1 -W 2 198.51.100.1")
+        assert api.post("/1.0/networks/mbr0", {"name": "mbr1"}).status == 400
+        assert api.delete("/1.0/networks/mbr0").status == 400
+    finally:
+        config = {"ipv4.address": "198.51.100.1/24", "ipv6.address": "2001:db8:5::1/64", "ipv6.dhcp.stateful": "true", "ipv4.nat": "false", "ipv6.nat": "false"}
+        assert api.put("/1.0/networks/mbr0", {"config": config, "description": ""}).status == 200
+
+
+def test_shutdown_and_boot(daemon, api, name, network):
+    """`lxd shutdown` takes instances and networks down; the next start brings both back."""
+    api.done(api.create(name, {"boot.autostart": "true"}, {"eth0": managed(**FILTERS)}))
+    api.done(api.state(name, "start"))
+    mac = volatile(api, name)["eth0.hwaddr"]
+    daemon.admin("shutdown")
+    daemon.process.wait(30)
+    daemon.process = None
+    assert nics.made_links() == [] and "mbr0" not in nics.links() and nics.ruleset().count("chain") == nics.ruleset().count("hook")
+    daemon.start()
+    eventually(lambda: api.get(url(name))["status"] == "Running", what="it is started at boot")
+    eventually(lambda: (inside(api, name) or {}).get("hwaddr") == mac, what="with its address")
+    assert nics.link(host_name(api, name))["master"] == network and chains(name)
+
+
+# --- what is refused leaves the NIC that works
+
+
+@pytest.mark.parametrize("device,text", [
+    (managed(**{"ipv4.address": "203.0.113.9"}), 'Device IP address "203.0.113.9" not within network "mbr0" subnet'),
+    (managed(**{"ipv4.address": "198.51.100.1"}), 'IP address "198.51.100.1" is assigned to parent managed network device'),
+    (managed(**{"ipv4.address": "none"}), "Cannot have ipv4.address as none unless using security.ipv4_filtering"),
+    (managed(**{"security.mac_filtering": "maybe"}), "security.mac_filtering"),
+    (managed(**{"limits.ingress": "12q"}), "limits.ingress"),
+    (managed(**{"host_name": "a/b"}), "host_name"),
+    (managed(**{"nictype": "bridged"}), 'Cannot use "nictype" property in conjunction with "network" property'),
+    (managed(**{"no.such": "key"}), 'Invalid device option "no.such"'),
+    ({"type": "nic", "nictype": "bridged"}, "Required value"),
+    ({"type": "nic", "network": "nonet0"}, "Network not found"),
+    (bridged(**{"security.ipv4_filtering": "true"}), "IPv4 filtering requires a manually specified ipv4.address when using an unmanaged parent bridge"),
+    (bridged(**{"ipv4.address": "203.0.113.9"}), "Cannot use manually specified ipv4.address when using unmanaged parent bridge"),
+])
+def test_refused_changes_of_a_running_instance(daemon, api, name, network, bridge, device, text):
+    api.launch(name, devices={"eth0": managed(**FILTERS)})
+    kept, rules, entry = volatile(api, name), nics.ruleset(), host_entry(daemon, f"{name}.eth0")
+    devices = api.get(url(name))["devices"]
+    assert text in api.failure(change(api, name, {"eth0": device}))
+    assert api.get(url(name))["devices"] == devices and volatile(api, name) == kept
+    assert nics.ruleset() == rules and host_entry(daemon, f"{name}.eth0") == entry and inside(api, name)["state"] == "up"
+
+
+def test_addresses_of_others_are_refused(daemon, api, name, network):
+    other = daemon.new_name()
+    api.launch(name, devices={"eth0": managed(**{"ipv4.address": "198.51.100.20", "hwaddr": "00:16:3e:20:20:20"})})
+    api.launch(other, devices={"eth0": managed()})
+    kept = volatile(api, other)
+    assert 'IP address "198.51.100.20" already defined on another NIC' in api.failure(change(api, other, {"eth0": managed(**{"ipv4.address": "198.51.100.20"})}))
+    assert 'MAC address "00:16:3e:20:20:20" already defined on another NIC' in api.failure(change(api, other, {"eth0": managed(hwaddr="00:16:3e:20:20:20")}))
+    assert "already used on network" in api.failure(change(api, other, {"eth1": managed()}))
+    assert volatile(api, other) == kept and inside(api, other)["state"] == "up" and len(nics.made_links()) == 2
+    api.remove(other)
+
+
+@pytest.mark.parametrize("keys", [{"ipv4.address": "203.0.113.9"}, {"ipv4.address": "none"}])
+def test_filters_on_an_unmanaged_bridge(api, name, bridge, keys):
+    api.launch(name, devices={"eth0": bridged(**{"security.ipv4_filtering": "true", **keys})})
+    assert chains(name) and ("203.0.113.9" in nics.ruleset("bridge lxd")) == (keys["ipv4.address"] != "none")
+    api.sh(name, "ip addr add 203.0.113.9/24 dev eth0")
+    assert (api.run(name, "ping", "-c", "1", "-W", "1", "203.0.113.1")[0] == 0) == (keys["ipv4.address"] != "none")
