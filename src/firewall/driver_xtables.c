@@ -113,7 +113,9 @@ static const char *const probes[XT_PROGRAMS] = {
 			"-A lxd-probe -p IPv4 --ip-src 192.0.2.1 --ip-proto udp --ip-dport 67 -j RETURN\n"
 			"-A lxd-probe -p IPv6 --ip6-proto ipv6-icmp --ip6-icmp-type 134/0:255 -j DROP\nCOMMIT\n",
 	[XT_IPTABLES] = "*filter\n:lxd-probe - [0:0]\n"
-			"-A lxd-probe -m comment --comment x -j REJECT --reject-with icmp-port-unreachable\nCOMMIT\n",
+			"-A lxd-probe -m comment --comment x -j REJECT --reject-with icmp-port-unreachable\n"
+			"-A lxd-probe -p udp -m udp --dport 67 -m physdev --physdev-in lo -m u32 --u32 "
+			"\"0>>22&0x3c@36=1\" -j DROP\nCOMMIT\n",
 	[XT_IP6TABLES] = "*filter\n:lxd-probe - [0:0]\n"
 			 "-A lxd-probe -p icmpv6 -m icmp6 --icmpv6-type 136 -m physdev --physdev-in lo "
 			 "-m u32 --u32 \"48=1\" -m comment --comment x -j DROP\nCOMMIT\n",
@@ -252,7 +254,7 @@ static int driver_change(void *driver, const struct firewall_state *s, enum fire
 {
 	static const unsigned programs[FIREWALL_KINDS] = {
 		[FIREWALL_NETWORK] = 1u << XT_IPTABLES | 1u << XT_IP6TABLES,
-		[FIREWALL_NIC] = 1u << XT_EBTABLES | 1u << XT_IP6TABLES,
+		[FIREWALL_NIC] = 1u << XT_EBTABLES | 1u << XT_IPTABLES | 1u << XT_IP6TABLES,
 		[FIREWALL_ROUTED] = 1u << XT_IPTABLES | 1u << XT_IP6TABLES,
 	};
 	int r = after ? driver_check(driver, kind, after, err) : 0;

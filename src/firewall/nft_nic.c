@@ -80,6 +80,16 @@ static void mac_rules(struct nic_chain *c)
 	rule(c, "%s ip6 length 32 @nh,512,64 != 0x0201%s drop", na, c->mac_hex);
 }
 
+/*
+ * The host's DHCP server knows a client by the hardware address in its message, 28 bytes behind the header of UDP;
+ * whoever could name another's would be given its lease, and have its name point elsewhere. Clients send no fragments.
+ */
+static void dhcp_rules(struct nic_chain *c)
+{
+	rule(c, "ether type ip udp dport 67 @th,288,48 != 0x%s drop", c->mac_hex);
+	rule(c, "ether type ip udp dport 67 ip frag-off & 0x2000 != 0 drop");
+}
+
 static bool has_all(const struct firewall_allowed *a)
 {
 	for (size_t i = 0; i < a->n; i++)
@@ -94,7 +104,8 @@ static void ipv4_rules(struct nic_chain *c)
 	char text[IP_TEXT_MAX];
 
 	if (a->n && (c->to_host || a->dhcp_elsewhere))
-		rule(c, "ether type ip ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67 accept");
+		rule(c, "ether type ip ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67 @th,288,48 0x%s accept",
+		     c->mac_hex);
 	if (has_all(a)) {
 		rule(c, "ether type arp accept");
 		rule(c, "ether type ip accept");
@@ -178,6 +189,8 @@ static void fill_chain(struct strbuf *b, const struct firewall_nic *n, const cha
 	mac_format(&n->mac, c.mac);
 	snprintf(c.mac_hex, sizeof(c.mac_hex), "%02x%02x%02x%02x%02x%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
 	mac_rules(&c);
+	if (to_host)
+		dhcp_rules(&c);
 	if (n->v4.filtered)
 		ipv4_rules(&c);
 	if (n->v6.filtered && n->v6.n)

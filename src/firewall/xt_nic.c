@@ -169,6 +169,30 @@ void xt_render_eb_nat(const struct firewall_state *s, struct xt_body *b)
 	}
 }
 
+/* --- DHCP requests --- */
+
+/*
+ * The host's DHCP server knows a client by the hardware address in its message, 28 bytes behind the header of UDP;
+ * whoever could name another's would be given its lease, and have its name point elsewhere. ebtables does not look
+ * there.
+ */
+void xt_render_requests(const struct firewall_state *s, struct xt_body *b)
+{
+	const struct firewall_list *nics = &s->lists[FIREWALL_NIC];
+	char comment[XT_COMMENT_SIZE];
+
+	for (size_t i = 0; i < nics->len; i++) {
+		const struct firewall_nic *n = nics->items[i];
+		const uint8_t *m = n->mac.bytes;
+
+		xt_rule(b, "lxd-nic-in",
+			"-p udp -m udp --dport 67 -m physdev --physdev-in %s -m u32 ! --u32 "
+			"\"0>>22&0x3c@36=0x%02x%02x%02x%02x&&0>>22&0x3c@40>>16=0x%02x%02x\" "
+			"-m comment --comment \"%s\" -j DROP",
+			n->host_if, m[0], m[1], m[2], m[3], m[4], m[5], xt_comment(comment, n->label, ""));
+	}
+}
+
 /* --- neighbour advertisements --- */
 
 static uint32_t word_at(const uint8_t *bytes)

@@ -62,6 +62,7 @@ void xt_script(enum xt_table t, const struct xt_body *wanted, const char *saved,
 /* The parts, by table. */
 void xt_render_eb_nat(const struct firewall_state *s, struct xt_body *b);
 void xt_render_eb_filter(const struct firewall_state *s, struct xt_body *b);
+void xt_render_requests(const struct firewall_state *s, struct xt_body *b);
 void xt_render_advertisements(const struct firewall_state *s, struct xt_body *b);
 void xt_render_networks(enum xt_table t, const struct firewall_state *s, struct xt_body *b);
 void xt_render_routed(enum xt_table t, const struct firewall_state *s, struct xt_body *b);

@@ -24,7 +24,10 @@ static const struct table {
 	[XT_V4_RAW] = {XT_IPTABLES, "raw", {{"PREROUTING", "lxd-pre"}}},
 	[XT_V4_MANGLE] = {XT_IPTABLES, "mangle", {{"POSTROUTING", "lxd-post"}}},
 	[XT_V4_NAT] = {XT_IPTABLES, "nat", {{"POSTROUTING", "lxd-post"}, {"POSTROUTING", "lxd-post-after", true}}},
-	[XT_V4_FILTER] = {XT_IPTABLES, "filter", {{"INPUT", "lxd-in"}, {"FORWARD", "lxd-fwd"}, {"OUTPUT", "lxd-out"}}},
+	[XT_V4_FILTER] =
+		{XT_IPTABLES,
+		 "filter",
+		 {{"INPUT", "lxd-nic-in"}, {"INPUT", "lxd-in"}, {"FORWARD", "lxd-fwd"}, {"OUTPUT", "lxd-out"}}},
 	[XT_V6_RAW] = {XT_IP6TABLES, "raw", {{"PREROUTING", "lxd-pre"}}},
 	[XT_V6_NAT] = {XT_IP6TABLES, "nat", {{"POSTROUTING", "lxd-post"}, {"POSTROUTING", "lxd-post-after", true}}},
 	[XT_V6_FILTER] = {XT_IP6TABLES,
@@ -107,6 +110,8 @@ void xt_render(enum xt_table t, const struct firewall_state *s, struct xt_body *
 		xt_render_routed(t, s, ret);
 	else
 		xt_render_networks(t, s, ret);
+	if (t == XT_V4_FILTER)
+		xt_render_requests(s, ret);
 	if (t == XT_V6_FILTER)
 		xt_render_advertisements(s, ret);
 }

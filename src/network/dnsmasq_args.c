@@ -56,6 +56,8 @@ static void add_leases(struct builder *b)
 	b->has_leases = true;
 	strv_add(b->args, "--dhcp-no-override");
 	strv_add(b->args, "--dhcp-authoritative");
+	/* a client is its hardware address, which filters can check; else it could name the identifier of another */
+	strv_add(b->args, "--dhcp-ignore-clid");
 	strv_addf(b->args, "--dhcp-leasefile=%s/dnsmasq.leases", b->s->dir);
 	strv_addf(b->args, "--dhcp-hostsfile=%s/dnsmasq.hosts", b->s->dir);
 }

@@ -212,13 +212,15 @@ def test_one_that_no_pid_file_knows_is_found_by_its_port(top):
 def test_leases_are_given_back(driver, top):
     end = int(time.time()) + 3600
     (top / "br0/dnsmasq.leases").write_text(
-        f"{end} {MAC} 192.0.2.10 a 01:{MAC}\n{end} 00:16:3e:00:00:02 192.0.2.11 b *\n{end} {MAC} 192.0.2.12 a *\n"
+        f"{end} {MAC} 192.0.2.10 a 01:{MAC}\n{end} 00:16:3e:00:00:02 192.0.2.11 b *\n{end} 00:16:3e:00:00:03 192.0.2.12 c *\n"
         f"duid 00:01:00:01:2f:00:00:01:00:16:3e:99:99:99\n{end} 7 2001:db8::10 a 00:04:11\n{end} 8 2001:db8::11 b 00:04:12\n")
     driver.ask("apply", *STATEFUL)
     driver.ask("host", "a.eth0", MAC, "192.0.2.20", "A")
     assert (top / "br0/dnsmasq.hosts/a.eth0").read_text() == f"{MAC},192.0.2.20,A\n"
     driver.ask("unhost", "a.eth0")
-    eventually(lambda: set(driver.ask("leases").split()) == {"192.0.2.11", "2001:db8::11"}, 20, "the leases of a to go")
+    driver.ask("host", "c.eth0", "00:16:3e:00:00:03", "192.0.2.21", "C")
+    driver.ask("unhost", "c.eth0")
+    eventually(lambda: set(driver.ask("leases").split()) == {"192.0.2.11", "2001:db8::11"}, 20, "the leases of a and c to go")
     assert not (top / "br0/dnsmasq.hosts/a.eth0").exists()
 
 

@@ -1,10 +1,11 @@
 """Real clients of a network: DHCP, DNS, SLAAC and DHCPv6, with filters and without."""
 import json
+import pathlib
+import time
 
 import pytest
 
-from helpers import bridged
-from helpers import dns, frames
+from helpers import bridged, dns, frames
 from helpers.daemon import eventually
 from helpers.lan import run
 
@@ -134,6 +135,36 @@ def test_no_name_can_be_taken_with_dhcp(daemon, launch):
     address, _ = dhcp(daemon, b, "-x", "hostname:_gateway", "-F", "evil")
     assert dns.ask("192.0.2.1", "_gateway.lxd") == (dns.NOERROR, ["192.0.2.1"])
     assert dns.ask("192.0.2.1", "evil.lxd") == (dns.NXDOMAIN, [])
+
+
+def pretend(daemon, attacker, victim_address, **who):
+    """Sends DHCP messages from a container in the name of another: asks for another address, and gives the old one back."""
+    port = bridged.port(daemon, attacker, ("192.0.2.66/24",))
+    gateway = pathlib.Path("/sys/class/net/br0/address").read_text().strip()
+    for kind, more in ((frames.DHCP_DISCOVER, {}), (frames.DHCP_REQUEST, {"server": "192.0.2.1"})):
+        message = frames.dhcp(kind, number=7, requested="192.0.2.177", **more, **who)
+        port.send(frames.ether(port.mac, frames.IPV4, frames.ipv4_udp("0.0.0.0", "255.255.255.255", message, 68, 67)))
+        time.sleep(0.2)
+    message = frames.dhcp(frames.DHCP_RELEASE, number=8, client=victim_address, server="192.0.2.1", **who)
+    port.send(frames.ether(port.mac, frames.IPV4, frames.ipv4_udp("192.0.2.66", "192.0.2.1", message, 68, 67), gateway))
+    time.sleep(0.2)
+    port.close()
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("driver", bridged.DRIVERS)
+def test_no_lease_can_be_taken(daemon, launch, driver):
+    """With the identifier of another container: never. With its hardware address in the message: not by a container with a filter."""
+    bridged.use_driver(daemon, driver)
+    victim, free, filtered = launch(), launch(), launch(security_mac__filtering="true")
+    truth, _ = dhcp(daemon, victim)
+    for attacker in (free, filtered):
+        pretend(daemon, attacker, truth, mac=mac(daemon, attacker), identifier=mac(daemon, victim))
+        assert dns.ask("192.0.2.1", f"{victim}.lxd") == (dns.NOERROR, [truth])
+    pretend(daemon, filtered, truth, mac=mac(daemon, victim))
+    assert dns.ask("192.0.2.1", f"{victim}.lxd") == (dns.NOERROR, [truth])
+    pretend(daemon, free, truth, mac=mac(daemon, victim))
+    assert dns.ask("192.0.2.1", f"{victim}.lxd") != (dns.NOERROR, [truth])
 
 
 def test_dynamic_mode_takes_the_clients_names(daemon, launch):

@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from helpers import bridged
-from helpers import frames
+from helpers import bridged, frames
 from helpers.lan import resolve, run
 
 pytestmark = pytest.mark.ours

@@ -30,7 +30,7 @@ static void parse_config(struct strmap *m, const char *text)
 	"/usr/sbin/dnsmasq --keep-in-foreground --strict-order --bind-interfaces --except-interface=lo --pid-file= " \
 	"--no-ping --interface=br0 --dhcp-rapid-commit --quiet-dhcp --quiet-dhcp6 --quiet-ra "
 #define LEASES                                                                            \
-	"--dhcp-no-override --dhcp-authoritative --dhcp-leasefile=/n/br0/dnsmasq.leases " \
+	"--dhcp-no-override --dhcp-authoritative --dhcp-ignore-clid --dhcp-leasefile=/n/br0/dnsmasq.leases " \
 	"--dhcp-hostsfile=/n/br0/dnsmasq.hosts "
 #define DOMAIN "-s lxd --interface-name _gateway.lxd,br0 -S /lxd/ "
 #define TAIL "--conf-file=/n/br0/dnsmasq.raw -u nobody -g nogroup"

@@ -12,7 +12,11 @@
 	"ether type ip6 icmpv6 type 136 ip6 nexthdr != 58 drop\n"                 \
 	"ether type ip6 icmpv6 type 136 ip6 length != 24 ip6 length != 32 drop\n" \
 	"ether type ip6 icmpv6 type 136 ip6 length 32 @nh,512,64 != 0x020100163e0a0b0c drop\n"
-#define DISCOVER "ether type ip ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67 accept\n"
+#define DHCP_RULES                                                       \
+	"ether type ip udp dport 67 @th,288,48 != 0x00163e0a0b0c drop\n" \
+	"ether type ip udp dport 67 ip frag-off & 0x2000 != 0 drop\n"
+#define DISCOVER \
+	"ether type ip ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67 @th,288,48 0x00163e0a0b0c accept\n"
 #define V4_RULES "ether type arp arp saddr ip 192.0.2.10 accept\nether type ip ip saddr 192.0.2.10 accept\n"
 #define V4_END "ether type 0x0806 drop\nether type 0x0800 drop\n"
 #define V6_FIRST "ether type ip6 icmpv6 type 134 drop\nether type ip6 icmpv6 type 137 drop\n"
@@ -62,16 +66,17 @@ static void expect_modes(const char *v4, const char *v6, const char *in, const c
 
 static void each_mode_has_its_rules(void **state UNUSED)
 {
-	expect_modes("-", "-", MAC_RULES, MAC_RULES);
-	expect_modes("192.0.2.10", "-", MAC_RULES DISCOVER V4_RULES V4_END OTHERS, MAC_RULES V4_RULES V4_END OTHERS);
-	expect_modes("-", "2001:db8::10", MAC_RULES V6_FIRST V6_LINK V6_CLIENT V6_RULES V6_END OTHERS,
+	expect_modes("-", "-", MAC_RULES DHCP_RULES, MAC_RULES);
+	expect_modes("192.0.2.10", "-", MAC_RULES DHCP_RULES DISCOVER V4_RULES V4_END OTHERS,
+		     MAC_RULES V4_RULES V4_END OTHERS);
+	expect_modes("-", "2001:db8::10", MAC_RULES DHCP_RULES V6_FIRST V6_LINK V6_CLIENT V6_RULES V6_END OTHERS,
 		     MAC_RULES V6_FIRST V6_LINK V6_RULES V6_END OTHERS);
 	expect_modes("192.0.2.10", "2001:db8::10",
-		     MAC_RULES DISCOVER V4_RULES V4_END V6_FIRST V6_LINK V6_CLIENT V6_RULES V6_END OTHERS,
+		     MAC_RULES DHCP_RULES DISCOVER V4_RULES V4_END V6_FIRST V6_LINK V6_CLIENT V6_RULES V6_END OTHERS,
 		     MAC_RULES V4_RULES V4_END V6_FIRST V6_LINK V6_RULES V6_END OTHERS);
-	expect_modes("none", "-", MAC_RULES V4_END OTHERS, MAC_RULES V4_END OTHERS);
-	expect_modes("-", "none", MAC_RULES V6_END OTHERS, MAC_RULES V6_END OTHERS);
-	expect_modes("none", "none", MAC_RULES V4_END V6_END OTHERS, MAC_RULES V4_END V6_END OTHERS);
+	expect_modes("none", "-", MAC_RULES DHCP_RULES V4_END OTHERS, MAC_RULES V4_END OTHERS);
+	expect_modes("-", "none", MAC_RULES DHCP_RULES V6_END OTHERS, MAC_RULES V6_END OTHERS);
+	expect_modes("none", "none", MAC_RULES DHCP_RULES V4_END V6_END OTHERS, MAC_RULES V4_END V6_END OTHERS);
 }
 
 static void requests_pass_to_servers_elsewhere(void **state UNUSED)
@@ -116,8 +121,9 @@ static void prefixes_of_any_length(void **state UNUSED)
 static void everything_may_be_allowed(void **state UNUSED)
 {
 	expect_modes("0.0.0.0/0", "::/0",
-		     MAC_RULES DISCOVER "ether type arp accept\nether type ip accept\n" V4_END V6_FIRST V6_CLIENT
-					"ether type ip6 accept\n" V6_END OTHERS,
+		     MAC_RULES DHCP_RULES DISCOVER
+		     "ether type arp accept\nether type ip accept\n" V4_END V6_FIRST V6_CLIENT
+		     "ether type ip6 accept\n" V6_END OTHERS,
 		     MAC_RULES "ether type arp accept\nether type ip accept\n" V4_END V6_FIRST
 			       "ether type ip6 accept\n" V6_END OTHERS);
 }

@@ -121,6 +121,20 @@ static void advertisements_are_looked_into(void **state UNUSED)
 	expect_chain(&mac, "lxd-nic-in-", option);
 }
 
+static void requests_name_the_own_hardware(void **state UNUSED)
+{
+	auto_free struct test_nic *n = test_nic_new("-", "-");
+	CLEANUP(firewall_state_done) struct firewall_state s = {0};
+	CLEANUP(xt_body_done) struct xt_body b;
+
+	firewall_list_put(&s.lists[FIREWALL_NIC], firewall_nic_copy(&n->nic));
+	body(XT_V4_FILTER, &s, &b);
+	assert_string_equal(strbuf_str(&b.rules),
+			    "-A lxd-nic-in -p udp -m udp --dport 67 -m physdev --physdev-in veth1 -m u32 ! --u32 "
+			    "\"0>>22&0x3c@36=0x00163e0a&&0>>22&0x3c@40>>16=0x0b0c\" "
+			    "-m comment --comment \"generated for LXD container c1 (eth0)\" -j DROP\n");
+}
+
 static void comments_hold_nothing_dangerous(void **state UNUSED)
 {
 	static const struct {
@@ -221,9 +235,13 @@ static void jumps_keep_their_order(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_mode_has_its_rules),         cmocka_unit_test(advertisements_are_looked_into),
-		cmocka_unit_test(comments_hold_nothing_dangerous), cmocka_unit_test(networks),
-		cmocka_unit_test(tables_are_made_to_fit),          cmocka_unit_test(jumps_keep_their_order),
+		cmocka_unit_test(each_mode_has_its_rules),
+		cmocka_unit_test(advertisements_are_looked_into),
+		cmocka_unit_test(requests_name_the_own_hardware),
+		cmocka_unit_test(comments_hold_nothing_dangerous),
+		cmocka_unit_test(networks),
+		cmocka_unit_test(tables_are_made_to_fit),
+		cmocka_unit_test(jumps_keep_their_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,6 +94,17 @@ def ipv4_udp(source, destination, payload, source_port=1234, port=9):
     return ipv4(source, destination, UDP, udp(source_port, port, payload, source, destination))
 
 
+DHCP_DISCOVER, DHCP_REQUEST, DHCP_RELEASE = 1, 3, 7
+
+
+def dhcp(kind, mac, number, requested=None, client="0.0.0.0", server=None, identifier=None):
+    """A client's message about the machine @mac (in the message; the frame may say another); @identifier: a MAC to be known by."""
+    said = [(53, bytes([kind]))] + [(code, ip(value)) for code, value in ((50, requested), (54, server)) if value]
+    said += [(61, b"\x01" + hw(identifier))] if identifier else []
+    body = struct.pack("!BBBBIHH4s4s4s4s16s64s128s", 1, 1, 6, 0, number, 0, 0x8000, ip(client), bytes(4), bytes(4), bytes(4), hw(mac), b"", b"")
+    return body + b"\x63\x82\x53\x63" + b"".join(bytes([code, len(value)]) + value for code, value in said) + b"\xff"
+
+
 # Of these only the flow label is free in every message; so it carries the marker of all IPv6 frames.
 TRAFFIC_CLASS = 0x5C
 

@@ -28,6 +28,7 @@ def link_rules(port):
     return [LEARNING,
             ("ports", "pre", f"ether saddr != {port.mac} drop"),
             ("arp sender", "both", f"ether type arp arp saddr ether != {port.mac} drop"),
+            ("dhcp client", "in", f"ether type ip udp dport 67 @th,288,48 != {raw} drop"),
             ("na headers", "both", f"{na} ip6 nexthdr != 58 drop"),
             ("na length", "both", f"{na} ip6 length != {{ 24, 32 }} drop"),
             ("na option", "both", f"{na} ip6 length 32 @nh,512,64 != 0x0201{raw[2:]} drop")]

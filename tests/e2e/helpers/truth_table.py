@@ -81,6 +81,11 @@ class Craft(Names):
     def v6(self, packet, ether=None):
         return self.eth(f.IPV6, packet, ether)
 
+    def dhcp(self, kind, mac, source="0.0.0.0", to=None):
+        message = f.dhcp(kind, mac, self.number) + self.mark
+        to = to or ("255.255.255.255" if source == "0.0.0.0" else self.gateway4)
+        return self.eth(f.IPV4, f.ipv4_udp(source, to, message, 68, 67))
+
     def udp6(self, source, *ports, to="ff02::1", ether=None):
         return self.v6(f.ipv6_udp(self.number, source, to, *ports), ether)
 
@@ -134,9 +139,12 @@ ROWS = [
     Row("ipv4 source 169.254.1.1",               "HP HP -  HP -  -  HP -", lambda c: c.v4("169.254.1.1")),
     Row("ipv4 source outside",                   "HP HP -  HP -  -  HP -", lambda c: c.v4(c.outside4)),
     Row("ipv4 source in ipv4.routes",            "HP HP HP HP HP -  HP -", lambda c: c.v4(c.routed4)),
-    Row("dhcpv4 client",                         "HP HP H  HP H  -  HP -", lambda c: c.v4("0.0.0.0", 68, 67, to="255.255.255.255")),
+    Row("dhcpv4 client",                         "HP HP H  HP H  -  HP -", lambda c: c.dhcp(f.DHCP_DISCOVER, c.own_mac)),
+    Row("dhcpv4 client, foreign mac inside",     "HP P  -  P  -  -  P  -", lambda c: c.dhcp(f.DHCP_DISCOVER, c.foreign_mac)),
+    Row("dhcpv4 renewal",                        "HP HP HP HP HP -  HP -", lambda c: c.dhcp(f.DHCP_REQUEST, c.own_mac, c.own4)),
+    Row("dhcpv4 release of another",             "HP P  P  P  P  -  P  -", lambda c: c.dhcp(f.DHCP_RELEASE, c.neighbour_mac, c.own4)),
     Row("0.0.0.0 to broadcast port 53",          "HP HP -  HP -  -  HP -", lambda c: c.v4("0.0.0.0", 68, 53, to="255.255.255.255")),
-    Row("0.0.0.0 to gateway port 67",            "HP HP -  HP -  -  HP -", lambda c: c.v4("0.0.0.0", 68, 67)),
+    Row("0.0.0.0 to gateway port 67",            "HP HP -  HP -  -  HP -", lambda c: c.dhcp(f.DHCP_DISCOVER, c.own_mac, to=c.gateway4)),
     Row("dhcpv4 server, own source",             "HP HP HP HP HP -  HP -", lambda c: c.v4(c.own4, 67, 68, to="255.255.255.255")),
     Row("dhcpv4 server, foreign source",         "HP HP -  HP -  -  HP -", lambda c: c.v4(c.foreign4, 67, 68, to="255.255.255.255")),
     Row("arp request own",                       "HP HP HP HP HP -  HP -", lambda c: c.arp(1, c.own_mac, c.own4)),
@@ -241,6 +249,9 @@ ROWS = [
 XTABLES = {
     # ebtables does not look at addresses in such ARP, so all of it is dropped.
     "arp of 802 hardware, foreign ip":           "HP -  -  -  -  -  -  -",
+    # Seen on the bridge only: iptables drops them behind that.
+    "dhcpv4 client, foreign mac inside":         "HP HP H  HP H  -  HP -",
+    "dhcpv4 release of another":                 "HP HP HP HP HP -  HP -",
     # Seen on the bridge only: ip6tables drops it behind that, and hosts take no routing header in a packet to a group anyway.
     "na foreign behind routing header":          "HP H  H  H  H  H  -  -",
 }
