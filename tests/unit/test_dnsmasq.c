@@ -29,7 +29,7 @@ static void parse_config(struct strmap *m, const char *text)
 #define HEAD                                                                                                         \
 	"/usr/sbin/dnsmasq --keep-in-foreground --strict-order --bind-interfaces --except-interface=lo --pid-file= " \
 	"--no-ping --interface=br0 --dhcp-rapid-commit --quiet-dhcp --quiet-dhcp6 --quiet-ra "
-#define LEASES                                                                            \
+#define LEASES                                                                                               \
 	"--dhcp-no-override --dhcp-authoritative --dhcp-ignore-clid --dhcp-leasefile=/n/br0/dnsmasq.leases " \
 	"--dhcp-hostsfile=/n/br0/dnsmasq.hosts "
 #define DOMAIN "-s lxd --interface-name _gateway.lxd,br0 -S /lxd/ "
