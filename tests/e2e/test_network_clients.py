@@ -144,9 +144,11 @@ def pretend(daemon, attacker, victim_address, **who):
         message = frames.dhcp(kind, number=7, requested="192.0.2.177", **more, **who)
         port.send(frames.ether(port.mac, frames.IPV4, frames.ipv4_udp("0.0.0.0", "255.255.255.255", message, 68, 67)))
         time.sleep(0.2)
-    message = frames.dhcp(frames.DHCP_RELEASE, number=8, client=victim_address, server="192.0.2.1", **who)
-    port.send(frames.ether(port.mac, frames.IPV4, frames.ipv4_udp("192.0.2.66", "192.0.2.1", message, 68, 67), gateway))
-    time.sleep(0.2)
+    for pieces in (1024, 32):  # whole, and in pieces the first of which ends before the hardware address
+        message = frames.dhcp(frames.DHCP_RELEASE, number=8, client=victim_address, server="192.0.2.1", **who)
+        packet = frames.ipv4_udp("192.0.2.66", "192.0.2.1", message, 68, 67)
+        port.send(*(frames.ether(port.mac, frames.IPV4, piece, gateway) for piece in frames.ipv4_fragments(packet, 8, pieces)))
+        time.sleep(0.2)
     port.close()
 
 

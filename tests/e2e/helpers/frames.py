@@ -85,9 +85,18 @@ def udp(source_port, port, payload, source, destination):
     return head[:6] + struct.pack("!H", checksum(pseudo + head + payload) or 0xFFFF) + payload
 
 
-def ipv4(source, destination, protocol, payload):
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0, ip(source), ip(destination))
+def ipv4(source, destination, protocol, payload, identification=0, fragment=0):
+    """@fragment: flags and offset as they stand in the header."""
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), identification, fragment, 64, protocol, 0, ip(source), ip(destination))
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
+
+
+def ipv4_fragments(packet, identification, size):
+    """The packet of ipv4() in pieces of @size bytes, a multiple of 8."""
+    payload, source, destination = packet[20:], text(packet[12:16]), text(packet[16:20])
+    for at in range(0, len(payload), size):
+        more = 0x2000 if at + size < len(payload) else 0
+        yield ipv4(source, destination, packet[9], payload[at:at + size], identification, more | at // 8)
 
 
 def ipv4_udp(source, destination, payload, source_port=1234, port=9):
