@@ -182,6 +182,7 @@ static int take_link(uint16_t type, struct rtnl_bytes body, void *arg)
 		parent_elsewhere |= a.type == IFLA_LINK_NETNSID;
 	}
 	/* the numbers of another namespace mean nothing here; a veth whose peer is here says its number, too */
+	l.peer_here = streq(l.kind, "veth") && l.parent && !parent_elsewhere;
 	if (parent_elsewhere || streq(l.kind, "veth"))
 		l.parent = 0;
 	LINK_LIST_PUSH(list, l);

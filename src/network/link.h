@@ -33,6 +33,7 @@ struct link_info {
 	struct mac_addr mac;
 	unsigned master; /* index; 0: none */
 	unsigned parent; /* index of the lower link (vlan, macvlan); 0: none or elsewhere */
+	bool peer_here;  /* veth: the other end is in this namespace, too */
 	char alias[64];  /* a note for people and for us; cut, "" when there is none */
 };
 

@@ -280,10 +280,7 @@ static int resume_limits(struct networks *all, const struct nic *n, struct error
 	return n->egress_bits ? nic_limits_change(all, &none, n, err) : 0;
 }
 
-/*
- * A NIC that was made and not moved into the container yet is none: its end for the guest is still here, where the
- * host's side has it as the link below.
- */
+/* A NIC that was made and not moved into the container yet is none: its end for the guest is still here. */
 int nic_is_in_place(struct networks *all, const struct nic *n, struct error *err)
 {
 	struct link_info info = {0};
@@ -295,7 +292,7 @@ int nic_is_in_place(struct networks *all, const struct nic *n, struct error *err
 	if (r < 0)
 		return r;
 	/* a macvlan or a card moves as a whole */
-	return kind_of(n)->routes ? r == 1 && info.parent == 0 : r == 0;
+	return kind_of(n)->routes ? r == 1 && !info.peer_here : r == 0;
 }
 
 int nic_resume(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err)
