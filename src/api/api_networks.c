@@ -215,12 +215,32 @@ static int load(struct api_call *c, struct shown *ret, struct error *err)
 	return 0;
 }
 
+/* What reaches the host itself: dnsmasq starts programs as root when its configuration says so. */
+static const char *const admin_keys[] = {"bridge.external_interfaces", "raw.dnsmasq"};
+
+/* For others these keys stay as they were, named or not: 403 when @config would change one. @before may be NULL. */
+static int hold_admin_keys(struct api_call *c, const struct strmap *before, struct strmap *config, struct error *err)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(admin_keys) && !identity_is_admin(&c->id); k++) {
+		const char *key = admin_keys[k];
+		const char *was = before ? strmap_get_or(before, key, "") : "";
+		const char *now = strmap_get(config, key);
+
+		if (now && !streq(now, was))
+			return error_set(err, 403, "Only administrators of the server may change \"%s\"", key);
+		strmap_set(config, key, *was ? was : NULL);
+	}
+	return 0;
+}
+
 static int post_network(struct api_call *c, struct error *err)
 {
 	CLEANUP(body_done) struct network_body body = {0};
 	auto_free char *url = NULL;
 	int r = api_decode(c, network_fields, &body, NULL, err);
 
+	if (r == 0)
+		r = hold_admin_keys(c, NULL, &body.config, err);
 	if (r == 0)
 		r = network_create(c->api->networks,
 				   &(struct network_create){.name = body.name ? body.name : "",
@@ -258,6 +278,9 @@ static int change_held(struct api_call *c, bool replace, struct error *err)
 	if (!replace)
 		strmap_copy(&config, &n.row.config);
 	strmap_merge(&config, &body.config);
+	r = hold_admin_keys(c, &n.row.config, &config, err);
+	if (r < 0)
+		return r;
 	description = replace || (given & (1u << GIVEN_DESCRIPTION)) ? body.description : n.row.description;
 	return network_update(c->api->networks, n.row.name, description ? description : "", &config, err);
 }

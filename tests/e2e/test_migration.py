@@ -161,7 +161,7 @@ def test_move(servers, lxc, fresh, mode, pair):
     source, target = pair
     needs(servers, source, target)
     api, other = servers[source].api, servers[target].api
-    api.done(api.create(fresh, {"user.mark": "moved", "volatile.eth0.hwaddr": "00:16:3e:01:02:03"}))
+    api.done(api.create(fresh, {"user.mark": "moved"}, {"eth0": {"type": "nic", "nictype": "p2p"}}))
     before = api.get(f"/1.0/instances/{fresh}")
     lxc("move", f"{source}:{fresh}", f"{target}:", "--mode", mode)
     after = other.get(f"/1.0/instances/{fresh}")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from helpers import nics
+from helpers import net, nics
 from helpers.daemon import eventually
 from helpers.nics import ip
 
@@ -407,17 +407,15 @@ def router(daemon):
     ip("link", "set", "rbr0", "up")
     ip("address", "add", "192.0.2.1/24", "dev", "rbr0")
     ip("address", "add", "2001:db8::1/64", "dev", "rbr0", "nodad")
-    ip("netns", "add", "neighbour")
-    ip("link", "add", "nport0", "type", "veth", "peer", "name", "eth0", "netns", "neighbour")
-    ip("link", "set", "nport0", "master", "rbr0", "up")
-    for words in (["link", "set", "eth0", "up"], ["address", "add", "192.0.2.7/24", "dev", "eth0"],
-                  ["address", "add", "2001:db8::7/64", "dev", "eth0", "nodad"]):
-        ip("-netns", "neighbour", *words)
+    neighbour = net.Host("nport0")
+    ip("link", "set", "nport0", "master", "rbr0")
+    neighbour.address("192.0.2.7/24")
+    neighbour.address("2001:db8::7/64")
     for family, key in (("ipv4", "forwarding"), ("ipv6", "forwarding"), ("ipv6", "proxy_ndp")):
         for name in ("all", "rbr0"):
             nics.set_sysctl(family, name, key, 1)
     yield "rbr0"
-    ip("netns", "delete", "neighbour")
+    neighbour.close()
     ip("link", "delete", "rbr0")
 
 

@@ -96,6 +96,30 @@ def test_networks(listening, client):
         assert inside.delete("/1.0/networks/br0").status == 200
 
 
+@pytest.mark.parametrize("key,value", [("raw.dnsmasq", "dhcp-script=/bin/true"), ("bridge.external_interfaces", "eth9")])
+def test_networks_do_not_lead_to_the_host(listening, client, key, value):
+    """Programs that dnsmasq starts are root's, and the host's interfaces are nobody else's: by no route that changes a network."""
+    inside, admin = client(["default"]), client([], restricted=False)
+    refusal = f'Only administrators of the server may change "{key}"'
+    config = {"ipv4.address": "192.0.2.1/24", "ipv6.address": "none"}
+    refused = inside.post("/1.0/networks", {"name": "br0", "config": {**config, key: value}})
+    assert (refused.status, refused.error) == (403, refusal)
+    assert admin.request("GET", "/1.0/networks/br0").status == 404
+    kept = {"raw.dnsmasq": "dhcp-option=44,192.0.2.9"}.get(key, value)
+    assert admin.post("/1.0/networks", {"name": "br0", "config": {**config, key: kept}}).status == 201
+    try:
+        for method in ("PUT", "PATCH"):
+            for changed in (value + "x", ""):
+                refused = inside.request(method, "/1.0/networks/br0", {"config": {**config, key: changed}})
+                assert (refused.status, refused.error) == (403, refusal), (method, changed)
+            # it cannot see the key, so it does not lose it either
+            assert inside.request(method, "/1.0/networks/br0", {"config": {**config, "user.by": method}}).status == 200
+            shown = admin.get("/1.0/networks/br0")["config"]
+            assert shown[key] == kept and shown["user.by"] == method
+    finally:
+        assert inside.delete("/1.0/networks/br0").status == 200
+
+
 def test_what_is_the_administrators(client):
     one = client(["default"])
     denied(one.put("/1.0", {"config": {}}))
