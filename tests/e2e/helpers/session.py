@@ -9,6 +9,8 @@ import pathlib
 import re
 import subprocess
 
+from .daemon import BIN
+
 DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
 # An instance's control groups are on the host, where others may have one of the same name; a stand-in of the same length is in the file.
 STAND_IN = "c00000"
@@ -42,7 +44,7 @@ class Session:
         """Every step with @program on @daemon; gives back what each printed, in the form of the file."""
         name = "c" + os.urandom(3).hex()[:len(STAND_IN) - 1]
         env = daemon.env(LXD_CONF=str(home), TZ="UTC")
-        env["PATH"] = f"{pathlib.Path(program).parent}:{env['PATH']}"
+        env["PATH"] = f"{pathlib.Path(program).parent}:{env['PATH']}:{BIN}"  # Debian's client may be there without its lxd
         outputs = []
         for line, _ in self.steps:
             text = line[2:].replace(STAND_IN, name)
