@@ -78,6 +78,19 @@ static void look_done(struct look *l)
 	audit_report_done(&l->report);
 }
 
+/* Those behind the last entry that was known when the reading began: the daemon has taken most of them up by now. */
+static int settle_ahead(struct look *l, struct error *err)
+{
+	struct db_audit now;
+	int r = read_state(&now, &l->running, err);
+
+	if (r < 0)
+		return r;
+	l->writing |= now.count != l->state.count;
+	l->report.ahead = MAX_OF(l->report.last - now.count, 0);
+	return 0;
+}
+
 static int look_once(struct look *l, struct error *err)
 {
 	auto_free char *logs = path_join(lxd_dir(), "logs");
@@ -92,8 +105,8 @@ static int look_once(struct look *l, struct error *err)
 	if (fd < 0)
 		return error_errno(err, errno, "Open %s", logs);
 	audit_report_done(&l->report);
-	audit_examine(fd, &l->state, &l->report);
-	return 0;
+	audit_examine(fd, &l->state, l->running, &l->report);
+	return l->running && l->report.ahead ? settle_ahead(l, err) : 0;
 }
 
 static int look(struct look *l, struct error *err)
@@ -132,7 +145,7 @@ static uint64_t print_unfinished(const struct look *l)
 {
 	const struct audit_report *r = &l->report;
 
-	if (l->writing || (!r->ahead && !r->torn_bytes))
+	if ((l->writing && r->ahead <= AUDIT_GROUP_MAX) || (!r->ahead && !r->torn_bytes))
 		return 0;
 	if (l->running) {
 		printf("DAMAGED: %lld entries and %zu bytes were added behind entry %lld, not by the daemon\n",

@@ -647,7 +647,7 @@ static int settle(struct audit *a, struct error *err)
 
 	if (r < 0)
 		return r;
-	audit_examine(a->dirfd, &a->state, &found);
+	audit_examine(a->dirfd, &a->state, /* growing= */ false, &found);
 	if (!found.n_damage) {
 		r = open_current(a, err);
 		if (r == 0 && (found.ahead || found.torn_bytes))

@@ -224,7 +224,7 @@ static void walk_file(struct walk *w, int dirfd, unsigned i)
 	take_text(w, &text, i == 0);
 }
 
-static void check_end(struct walk *w)
+static void check_end(struct walk *w, bool growing)
 {
 	struct audit_report *r = w->report;
 
@@ -232,7 +232,7 @@ static void check_end(struct walk *w)
 	if (r->last < w->state->count)
 		damage(w, "entries %lld to %lld are missing at the end",
 		       (long long)MAX_OF(r->last + 1, w->state->first), (long long)w->state->count);
-	else if (r->ahead > AUDIT_GROUP_MAX)
+	else if (!growing && r->ahead > AUDIT_GROUP_MAX)
 		damage(w,
 		       "%lld entries follow the last one that the database knows (%lld): more than a crash can leave",
 		       (long long)r->ahead, (long long)w->state->count);
@@ -240,7 +240,7 @@ static void check_end(struct walk *w)
 		damage(w, "%s ends in %zu bytes that are no entry", AUDIT_FILE, r->torn_bytes);
 }
 
-void audit_examine(int dirfd, const struct db_audit *state, struct audit_report *ret)
+void audit_examine(int dirfd, const struct db_audit *state, bool growing, struct audit_report *ret)
 {
 	struct walk w = {.report = ret, .state = state, .next = state->first};
 
@@ -249,7 +249,7 @@ void audit_examine(int dirfd, const struct db_audit *state, struct audit_report 
 	memcpy(ret->last_hash, audit_no_hash, sizeof(ret->last_hash));
 	for (unsigned i = AUDIT_ROTATED_MAX + 1; i-- > 0;)
 		walk_file(&w, dirfd, i);
-	check_end(&w);
+	check_end(&w, growing);
 }
 
 bool audit_file_start(int dirfd, unsigned i, int64_t *ret_seq, char prev[65])

@@ -52,8 +52,11 @@ struct audit_report {
 #define AUDIT_REPORT_INIT ((struct audit_report){0})
 void audit_report_done(struct audit_report *r);
 
-/* Read all files of the log in folder @dirfd and compare with @state. What cannot be read is damage too. */
-void audit_examine(int dirfd, const struct db_audit *state, struct audit_report *ret);
+/*
+ * Read all files of the log in folder @dirfd and compare with @state. What cannot be read is damage too. @growing: a
+ * daemon is at work, so any number of entries may have come since @state was; else no more than a crash can leave.
+ */
+void audit_examine(int dirfd, const struct db_audit *state, bool growing, struct audit_report *ret);
 /* First number and its prev in the file that is @i rotations old. False: no such file, or it does not begin with an
  * entry. */
 bool audit_file_start(int dirfd, unsigned i, int64_t *ret_seq, char prev[65]);

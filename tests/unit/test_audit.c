@@ -126,7 +126,7 @@ static struct audit_report look(struct fixture *f)
 		assert_true(db_audit_load(f->db, &s, &err) >= 0);
 	else
 		assert_true(db_audit_peek(f->db_path, &s, &err) >= 0);
-	audit_examine(fd, &s, &r);
+	audit_examine(fd, &s, /* growing= */ false, &r);
 	return r;
 }
 
