@@ -9,14 +9,26 @@
 #include "base/interfaces.h"
 #include "container/container.h"
 
-/* An rtnetlink socket there. */
+/*
+ * An rtnetlink socket there, to which nobody but the kernel may write: the container's root, who may send to it as long
+ * as it is not connected, would fill its queue until answers are lost.
+ */
 static int open_inside(struct request *rq, struct error *err)
 {
+	const struct sockaddr_nl any = {.nl_family = AF_NETLINK};
+	auto_close int sock = -EBADF;
+
 	if (!wire_done(&rq->msg.reader) || rq->msg.fds[0] < 0)
 		return request_malformed(err);
 	if (setns(rq->msg.fds[0], CLONE_NEWNET) < 0)
 		return error_errno(err, errno, "Enter the container's network namespace");
-	return rtnl_open(false, err);
+	sock = rtnl_open(false, err);
+	if (sock < 0)
+		return sock;
+	if (bind(sock, (const struct sockaddr *)&any, sizeof(any)) < 0 ||
+	    connect(sock, (const struct sockaddr *)&any, sizeof(any)) < 0)
+		return error_errno(err, errno, "Connect a netlink socket");
+	return TAKE_FD(sock);
 }
 
 int request_net_state(struct request *rq, struct error *err)
@@ -40,12 +52,9 @@ int request_net_socket(struct request *rq, struct error *err)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	auto_close int sock = open_inside(rq, err);
-	struct sockaddr_nl any = {.nl_family = AF_NETLINK};
 
 	if (sock < 0)
 		return sock;
-	if (bind(sock, (const struct sockaddr *)&any, sizeof(any)) < 0)
-		return error_errno(err, errno, "Bind a netlink socket");
 	wire_put_u32(&b, WIRE_REPLY_OK);
 	return request_reply(rq, &b, &sock, 1, err);
 }

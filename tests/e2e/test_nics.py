@@ -1,6 +1,7 @@
 """NICs of instances on the host and in the container: what is there while they run, and that nothing stays."""
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -398,6 +399,38 @@ def test_a_start_that_fails_leaves_nothing(api, name, bridge):
 
 
 # --- routed
+
+
+FLOOD = """
+import errno, os, socket
+mine, refused, others = [], 0, 0
+for line in open("/proc/net/netlink").read().splitlines()[1:]:
+    protocol, port = line.split()[1:3]
+    if protocol == "0" and port not in ("0", str(os.getpid())):
+        others += 1
+        for _ in range(2000):
+            try:
+                with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0) as s:
+                    s.sendto(b"x" * 64, (int(port), 0))
+            except OSError as e:
+                refused += e.errno == errno.ECONNREFUSED
+                break
+print(others, refused)
+"""
+
+
+def test_container_cannot_write_to_the_daemon_inside(daemon, api, name, card):
+    """The socket through which a card will be taken back is for the kernel alone: a flood of the container's root would stop the daemon."""
+    api.launch(name)
+    api.done(change(api, name, {"eth0": {"type": "nic", "nictype": "physical", "parent": card}}))
+    pid = api.get(f"{url(name)}/state")["pid"]
+    done = subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "unshare", "--mount", "--propagation", "private", "sh", "-c",
+                           'mount -t proc proc /proc; exec /usr/bin/python3 -c "$0"', FLOOD], capture_output=True, text=True, check=True)
+    others, refused = map(int, done.stdout.split())
+    assert others >= 1 and refused == others, done.stdout
+    api.done(change(api, name, remove=["eth0"]))
+    eventually(lambda: card in nics.links(), what="the card is back")
+    stop(api, name)
 
 
 @pytest.fixture
