@@ -78,7 +78,8 @@ struct api_call {
 	const char *prefix;           /* "instances", or its alias "containers", as the path had it */
 	struct identity id;
 	struct identity owner; /* of a websocket that is opened by a secret: who made the operation */
-	const char *project;   /* of the query; checked to exist */
+	const char *project;   /* of the query; checked to exist. What the caller may do is judged by it */
+	const char *home;      /* where the objects of this route are that @project has: itself or "default" */
 	struct json *body;     /* parsed on first use by api_body() */
 	void *upload;          /* of routes with begin */
 };
@@ -95,6 +96,7 @@ struct api_route {
 	enum http_method method;
 	enum permission perm;
 	unsigned flags;
+	enum project_feature feature; /* that decides in which project the objects are */
 	api_handler handler;
 	/* For bodies that are not kept in memory: set req->sink and c->upload by the headers. NULL: JSON only. */
 	int (*begin)(struct api_call *c, struct error *err);
@@ -180,6 +182,8 @@ void api_audit_note(struct api_call *c, const char *event, const char *verdict, 
 
 /* "?project=p" for URLs outside the default project, else "". */
 const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch);
+/* Append the URL of an object of @project: /1.0/KIND/NAME, with ?project= outside the default project. */
+void api_add_url(struct strv *urls, const char *project, const char *kind, const char *name);
 /* Publish a lifecycle event of this caller. @source is a URL without query. */
 void api_lifecycle(struct api_call *c, const char *action, const char *source);
 /* The same with more about it. */

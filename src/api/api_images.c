@@ -110,7 +110,7 @@ static int list_images(struct api_call *c, struct error *err)
 		auto_strbuf struct strbuf piece = STRBUF_INIT;
 		const struct db_image *img = s->images[k];
 
-		if (img->phase != DB_READY || !streq(img->project, c->project) || !(all || img->is_public))
+		if (img->phase != DB_READY || !streq(img->project, c->home) || !(all || img->is_public))
 			continue;
 		write_image(s, img, &JSONW(&piece));
 		if (!kept(f, piece.data, piece.len))
@@ -130,9 +130,9 @@ static int list_images(struct api_call *c, struct error *err)
 static int find(struct api_call *c, struct db_image *ret, struct error *err)
 {
 	auto_free char *fingerprint = NULL;
-	int r = store_image_resolve(c->api->store, c->project, c->params[0], &fingerprint, err);
+	int r = store_image_resolve(c->api->store, c->home, c->params[0], &fingerprint, err);
 
-	return r < 0 ? r : store_image_dup(c->api->store, c->project, fingerprint, ret, err);
+	return r < 0 ? r : store_image_dup(c->api->store, c->home, fingerprint, ret, err);
 }
 
 /*
@@ -152,7 +152,7 @@ static int find_visible(struct api_call *c, struct db_image *ret, struct error *
 	for (size_t k = 0; k < s->n_images && *prefix; k++) {
 		const struct db_image *img = s->images[k];
 
-		if (img->phase != DB_READY || !streq(img->project, c->project) ||
+		if (img->phase != DB_READY || !streq(img->project, c->home) ||
 		    strncasecmp(img->fingerprint, prefix, strlen(prefix)) != 0)
 			continue;
 		if (!img->is_public &&
@@ -165,7 +165,7 @@ static int find_visible(struct api_call *c, struct db_image *ret, struct error *
 	mutex_unlock(&s->lock);
 	if (several || !fingerprint)
 		return error_set(err, 404, "Image not found");
-	return store_image_dup(s, c->project, fingerprint, ret, err);
+	return store_image_dup(s, c->home, fingerprint, ret, err);
 }
 
 static int get_image(struct api_call *c, struct error *err)
@@ -213,10 +213,12 @@ static void body_done(struct image_body *b)
 
 static int check_profiles(struct api_call *c, const struct strv *profiles, struct error *err)
 {
+	const char *home = store_effective_project(c->api->store, c->project, PROJECT_PROFILES);
+
 	for (size_t k = 0; k < profiles->len; k++) {
 		CLEANUP(db_profile_done) struct db_profile p = {0};
 
-		if (store_profile_dup(c->api->store, c->project, profiles->items[k], &p, err) < 0)
+		if (store_profile_dup(c->api->store, home, profiles->items[k], &p, err) < 0)
 			return error_set(err, 400, "Requested profile \"%s\" doesn't exist", profiles->items[k]);
 	}
 	return 0;
@@ -314,7 +316,7 @@ static int delete_image(struct api_call *c, struct error *err)
 		return r;
 	j = xnew(struct delete_job);
 	*j = (struct delete_job){
-		.api = c->api, .id = c->id, .project = xstrdup(c->project), .fingerprint = xstrdup(img.fingerprint)};
+		.api = c->api, .id = c->id, .project = xstrdup(c->home), .fingerprint = xstrdup(img.fingerprint)};
 	spec.arg = j;
 	op = api_operation_new(c, &spec);
 	url = xasprintf("/1.0/images/%s", img.fingerprint);
@@ -566,7 +568,7 @@ static int begin_post(struct api_call *c, struct error *err)
 	c->upload = u;
 	u->api = c->api;
 	u->id = c->id;
-	u->project = xstrdup(c->project);
+	u->project = xstrdup(c->home);
 	u->filename = xstrdup_null(http_header(c->req, "X-LXD-filename"));
 	u->expected = xstrdup_null(fingerprint);
 	u->is_public = parse_bool_or(http_header(c->req, "X-LXD-public"), false);
@@ -693,7 +695,7 @@ static int find_alias(struct api_call *c, const char *name, struct alias_view *v
 	const struct db_alias *a;
 
 	mutex_lock(&s->lock);
-	a = store_alias_locked(s, c->project, name);
+	a = store_alias_locked(s, c->home, name);
 	if (a)
 		view_locked(s, a, v);
 	mutex_unlock(&s->lock);
@@ -731,7 +733,7 @@ static int list_aliases(struct api_call *c, struct error *err UNUSED)
 		CLEANUP(alias_view_done) struct alias_view v = {0};
 		auto_free char *encoded = NULL;
 
-		if (!streq(s->aliases[k]->project, c->project))
+		if (!streq(s->aliases[k]->project, c->home))
 			continue;
 		view_locked(s, s->aliases[k], &v);
 		encoded = http_encode(v.row.name);
@@ -768,10 +770,10 @@ static int resolve_target(struct api_call *c, const char *target, int64_t *ret_i
 {
 	CLEANUP(db_image_done) struct db_image img = {0};
 	auto_free char *fingerprint = NULL;
-	int r = store_image_resolve(c->api->store, c->project, target, &fingerprint, err);
+	int r = store_image_resolve(c->api->store, c->home, target, &fingerprint, err);
 
 	if (r == 0)
-		r = store_image_dup(c->api->store, c->project, fingerprint, &img, err);
+		r = store_image_dup(c->api->store, c->home, fingerprint, &img, err);
 	*ret_id = img.id;
 	return r;
 }
@@ -798,7 +800,7 @@ static int post_alias(struct api_call *c, struct error *err)
 		r = resolve_target(c, body.target, &row.image_id, err);
 	if (r < 0)
 		return r;
-	row.project = xstrdup(c->project);
+	row.project = xstrdup(c->home);
 	row.name = xstrdup(body.name);
 	row.description = xstrdup(body.description ? body.description : "");
 	r = store_alias_add(c->api->store, &row, err);
@@ -902,11 +904,13 @@ const struct api_route api_image_routes[] = {
 	 .method = HTTP_GET,
 	 .perm = PERM_ANYONE,
 	 .flags = API_ANY_PROJECT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = list_images,
 	 .doc = "Images; ?filter="},
 	{.path = "/1.0/images",
 	 .method = HTTP_POST,
 	 .perm = PERM_ANYONE,
+	 .feature = PROJECT_IMAGES,
 	 .handler = post_image,
 	 .begin = begin_post,
 	 .upload_free = upload_free,
@@ -915,67 +919,79 @@ const struct api_route api_image_routes[] = {
 	 .method = HTTP_GET,
 	 .perm = PERM_PROJECT_VIEW,
 	 .flags = API_ANY_PROJECT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = list_aliases,
 	 .doc = "Image aliases"},
 	{.path = "/1.0/images/aliases",
 	 .method = HTTP_POST,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = post_alias,
 	 .body = alias_fields,
 	 .doc = "Create an alias"},
 	{.path = "/1.0/images/aliases/{name...}",
 	 .method = HTTP_GET,
 	 .perm = PERM_ANYONE,
+	 .feature = PROJECT_IMAGES,
 	 .handler = get_alias,
 	 .doc = "One alias"},
 	{.path = "/1.0/images/aliases/{name...}",
 	 .method = HTTP_PUT,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = put_alias,
 	 .body = alias_fields,
 	 .doc = "Replace an alias"},
 	{.path = "/1.0/images/aliases/{name...}",
 	 .method = HTTP_PATCH,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = patch_alias,
 	 .body = alias_fields,
 	 .doc = "Change an alias"},
 	{.path = "/1.0/images/aliases/{name...}",
 	 .method = HTTP_POST,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = rename_alias,
 	 .body = alias_fields,
 	 .doc = "Rename an alias"},
 	{.path = "/1.0/images/aliases/{name...}",
 	 .method = HTTP_DELETE,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = delete_alias,
 	 .doc = "Delete an alias"},
 	{.path = "/1.0/images/{fingerprint}",
 	 .method = HTTP_GET,
 	 .perm = PERM_ANYONE,
+	 .feature = PROJECT_IMAGES,
 	 .handler = get_image,
 	 .doc = "One image, by a prefix of its fingerprint"},
 	{.path = "/1.0/images/{fingerprint}",
 	 .method = HTTP_PUT,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = put_image,
 	 .body = image_fields,
 	 .doc = "Replace an image's properties"},
 	{.path = "/1.0/images/{fingerprint}",
 	 .method = HTTP_PATCH,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = patch_image,
 	 .body = image_fields,
 	 .doc = "Change an image's properties"},
 	{.path = "/1.0/images/{fingerprint}",
 	 .method = HTTP_DELETE,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = delete_image,
 	 .doc = "Delete an image"},
 	{.path = "/1.0/images/{fingerprint}/export",
 	 .method = HTTP_GET,
 	 .perm = PERM_ANYONE,
+	 .feature = PROJECT_IMAGES,
 	 .handler = export_image,
 	 .doc = "The image's files as uploaded"},
 	{0},

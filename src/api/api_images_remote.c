@@ -106,10 +106,12 @@ static int read_aliases(const struct json *list, struct image_request *q, struct
 
 static int check_profiles(struct api_call *c, const struct strv *profiles, struct error *err)
 {
+	const char *home = store_effective_project(c->api->store, c->project, PROJECT_PROFILES);
+
 	for (size_t i = 0; i < profiles->len; i++) {
 		CLEANUP(db_profile_done) struct db_profile p = {0};
 
-		if (store_profile_dup(c->api->store, c->project, profiles->items[i], &p, err) < 0)
+		if (store_profile_dup(c->api->store, home, profiles->items[i], &p, err) < 0)
 			return error_set(err, 400, "Requested profile \"%s\" doesn't exist", profiles->items[i]);
 	}
 	return 0;
@@ -125,7 +127,7 @@ static int make_request(struct api_call *c, struct post_body *body, uint64_t giv
 		r = read_aliases(body->aliases, q, err);
 	if (r < 0)
 		return r;
-	q->project = xstrdup(c->project);
+	q->project = xstrdup(c->home);
 	q->is_public = body->is_public;
 	q->auto_update = body->auto_update;
 	q->filename = str_is_empty(body->filename) ? NULL : xstrdup(body->filename);
@@ -262,9 +264,9 @@ int image_post_json(struct api_call *c, struct error *err)
 static int find(struct api_call *c, struct db_image *ret, struct error *err)
 {
 	auto_free char *fingerprint = NULL;
-	int r = store_image_resolve(c->api->store, c->project, c->params[0], &fingerprint, err);
+	int r = store_image_resolve(c->api->store, c->home, c->params[0], &fingerprint, err);
 
-	return r < 0 ? r : store_image_dup(c->api->store, c->project, fingerprint, ret, err);
+	return r < 0 ? r : store_image_dup(c->api->store, c->home, fingerprint, ret, err);
 }
 
 static int post_secret(struct api_call *c, struct error *err)
@@ -401,7 +403,7 @@ static int post_export(struct api_call *c, struct error *err)
 
 	p->api = c->api;
 	p->id = c->id;
-	p->project = xstrdup(c->project);
+	p->project = xstrdup(c->home);
 	if (r == 0)
 		r = find(c, &p->image, err);
 	if (r == 0 && str_is_empty(body.secret))
@@ -520,7 +522,7 @@ static int post_refresh(struct api_call *c, struct error *err)
 	}
 	j->api = c->api;
 	j->id = c->id;
-	j->request = (struct image_request){.project = xstrdup(c->project),
+	j->request = (struct image_request){.project = xstrdup(c->home),
 					    .is_public = j->old.is_public,
 					    .auto_update = j->old.auto_update,
 					    .cached = j->old.cached,
@@ -541,17 +543,20 @@ const struct api_route api_image_remote_routes[] = {
 	{.path = "/1.0/images/{fingerprint}/secret",
 	 .method = HTTP_POST,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = post_secret,
 	 .doc = "A token by which a stranger may read the image, once"},
 	{.path = "/1.0/images/{fingerprint}/export",
 	 .method = HTTP_POST,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = post_export,
 	 .body = export_fields,
 	 .doc = "Push the image to another server that gave a secret for it"},
 	{.path = "/1.0/images/{fingerprint}/refresh",
 	 .method = HTTP_POST,
 	 .perm = PERM_IMAGE_EDIT,
+	 .feature = PROJECT_IMAGES,
 	 .handler = post_refresh,
 	 .doc = "Fetch the image anew from where it came from"},
 	{0},

@@ -148,16 +148,23 @@ static void source_done(struct source_body *b)
 	json_decode_done(source_fields, b);
 }
 
+/* The project whose images the caller's project has. */
+static const char *image_home(struct api_call *c)
+{
+	return store_effective_project(c->api->store, c->project, PROJECT_IMAGES);
+}
+
 /* Newest image that has all of these properties. */
 static int find_by_properties(struct api_call *c, const struct strmap *want, char **ret, struct error *err)
 {
 	struct store *s = c->api->store;
+	const char *home = image_home(c);
 	const struct db_image *best = NULL;
 
 	mutex_lock(&s->lock);
 	for (size_t k = 0; k < s->n_images; k++) {
 		const struct db_image *img = s->images[k];
-		bool fits = img->phase == DB_READY && streq(img->project, c->project);
+		bool fits = img->phase == DB_READY && streq(img->project, home);
 
 		for (size_t p = 0; p < want->len && fits; p++)
 			fits = streq(strmap_get_or(&img->properties, want->items[p].key, ""), want->items[p].value);
@@ -177,7 +184,7 @@ static int source_remote(struct api_call *c, struct source_body *src, struct ins
 
 	if (str_is_empty(name))
 		return error_set(err, 400, "Must specify one of alias or fingerprint for init from image");
-	j->remote.project = xstrdup(c->project);
+	j->remote.project = xstrdup(image_home(c));
 	j->remote.cached = true;
 	j->remote.keep_source = str_is_empty(src->secret);
 	j->remote.source = (struct image_source){
@@ -195,6 +202,7 @@ static int source_remote(struct api_call *c, struct source_body *src, struct ins
 static int source_image(struct api_call *c, struct source_body *src, struct instance_job *j, struct error *err)
 {
 	struct store *s = c->api->store;
+	const char *home = image_home(c);
 	const struct db_alias *a;
 	const struct db_image *img = NULL;
 
@@ -202,10 +210,10 @@ static int source_image(struct api_call *c, struct source_body *src, struct inst
 	if (!str_is_empty(src->server))
 		return source_remote(c, src, j, err);
 	if (!str_is_empty(src->fingerprint))
-		return store_image_resolve(s, c->project, src->fingerprint, &j->fingerprint, err);
+		return store_image_resolve(s, home, src->fingerprint, &j->fingerprint, err);
 	if (!str_is_empty(src->alias)) {
 		mutex_lock(&s->lock);
-		a = store_alias_locked(s, c->project, src->alias);
+		a = store_alias_locked(s, home, src->alias);
 		img = a ? store_image_by_id_locked(s, a->image_id) : NULL;
 		if (img)
 			j->fingerprint = xstrdup(img->fingerprint);

@@ -36,7 +36,7 @@ static bool is_hidden(const char *interface)
 
 /* --- looking --- */
 
-/* Profiles, then instances: all that can use a network is in the default project. */
+/* Profiles, then instances. */
 static int network_users(struct api_call *c, const char *network, struct strv *urls, struct error *err)
 {
 	struct store *s = c->api->store;
@@ -44,7 +44,7 @@ static int network_users(struct api_call *c, const char *network, struct strv *u
 	mutex_lock(&s->lock);
 	for (size_t k = 0; k < s->n_profiles; k++)
 		if (devices_use_network(&s->profiles[k]->devices, network))
-			strv_addf(urls, "/1.0/profiles/%s", s->profiles[k]->name);
+			api_add_url(urls, s->profiles[k]->project, "profiles", s->profiles[k]->name);
 	mutex_unlock(&s->lock);
 	return instances_using_network(c->api->instances, network, urls, err);
 }
@@ -75,10 +75,18 @@ static int show_interface(struct api_call *c, const char *name, struct shown *re
 	return 0;
 }
 
+/* All networks that this server can make, and the host's interfaces, are the default project's. */
+static int check_home(struct api_call *c, struct error *err)
+{
+	return streq(c->home, "default") ? 0 : error_set(err, 404, "Network not found");
+}
+
 static int show(struct api_call *c, const char *name, struct shown *ret, struct error *err)
 {
 	auto_error struct error absent = ERROR_INIT;
 
+	if (check_home(c, err) < 0)
+		return -err->errnum;
 	if (store_network_dup(c->api->store, name, &ret->row, &absent) < 0) {
 		error_ignore(&absent, "it may be an interface of the host");
 		return show_interface(c, name, ret, err);
@@ -128,10 +136,10 @@ static int network_names(struct api_call *c, struct strv *names, struct error *e
 	auto_free struct link_info *links = NULL;
 	struct store *s = c->api->store;
 	size_t n = 0;
-	int r = link_list(networks_links(c->api->networks), &links, &n, err);
+	int r = !streq(c->home, "default") ? 0 : link_list(networks_links(c->api->networks), &links, &n, err);
 
 	mutex_lock(&s->lock);
-	for (size_t k = 0; k < s->n_networks; k++)
+	for (size_t k = 0; k < s->n_networks && streq(c->home, "default"); k++)
 		strv_add(names, s->networks[k]->name);
 	mutex_unlock(&s->lock);
 	for (size_t k = 0; k < n; k++)
@@ -144,6 +152,7 @@ static int network_names(struct api_call *c, struct strv *names, struct error *e
 static int list_networks(struct api_call *c, struct error *err)
 {
 	auto_strv struct strv names = STRV_INIT;
+	auto_strbuf struct strbuf suffix = STRBUF_INIT;
 	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	int r = network_names(c, &names, err);
@@ -156,7 +165,7 @@ static int list_networks(struct api_call *c, struct error *err)
 		auto_error struct error gone = ERROR_INIT;
 
 		if (!api_recursion(c))
-			jsonw_strf(&w, "/1.0/networks/%s", names.items[k]);
+			jsonw_strf(&w, "/1.0/networks/%s%s", names.items[k], api_project_suffix(c, &suffix));
 		else if (show(c, names.items[k], &n, &gone) < 0 || write_network(c, &n, &w, &gone) < 0)
 			error_ignore(&gone, "deleted this moment: not in the list");
 	}
@@ -184,7 +193,10 @@ static int get_network(struct api_call *c, struct error *err)
 static int get_state(struct api_call *c, struct error *err)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
-	int r = network_render_state(c->api->networks, c->params[0], &JSONW(&b), err);
+	int r = check_home(c, err);
+
+	if (r == 0)
+		r = network_render_state(c->api->networks, c->params[0], &JSONW(&b), err);
 
 	if (r < 0)
 		return r;
@@ -196,7 +208,10 @@ static int get_state(struct api_call *c, struct error *err)
 static int get_leases(struct api_call *c, struct error *err)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
-	int r = network_leases_write(c, c->params[0], &JSONW(&b), err);
+	int r = check_home(c, err);
+
+	if (r == 0)
+		r = network_leases_write(c, c->params[0], &JSONW(&b), err);
 
 	if (r < 0)
 		return r;
@@ -210,7 +225,7 @@ static int get_leases(struct api_call *c, struct error *err)
 static int load(struct api_call *c, struct shown *ret, struct error *err)
 {
 	ret->managed = true;
-	if (store_network_dup(c->api->store, c->params[0], &ret->row, err) < 0)
+	if (check_home(c, err) < 0 || store_network_dup(c->api->store, c->params[0], &ret->row, err) < 0)
 		return error_wrap(err, "Failed loading network");
 	return 0;
 }
@@ -239,6 +254,8 @@ static int post_network(struct api_call *c, struct error *err)
 	auto_free char *url = NULL;
 	int r = api_decode(c, network_fields, &body, NULL, err);
 
+	if (r == 0 && !streq(c->home, "default"))
+		r = error_set(err, 400, "Network type does not support non-default projects");
 	if (r == 0)
 		r = hold_admin_keys(c, NULL, &body.config, err);
 	if (r == 0)
@@ -377,50 +394,59 @@ const struct api_route api_network_routes[] = {
 	{.path = "/1.0/networks",
 	 .method = HTTP_GET,
 	 .perm = PERM_PROJECT_VIEW,
+	 .feature = PROJECT_NETWORKS,
 	 .handler = list_networks,
 	 .doc = "Networks, and the host's other interfaces"},
 	{.path = "/1.0/networks",
 	 .method = HTTP_POST,
 	 .perm = PERM_NETWORK_EDIT,
+	 .feature = PROJECT_NETWORKS,
 	 .handler = post_network,
 	 .body = network_fields,
 	 .doc = "Create a network"},
 	{.path = "/1.0/networks/{name}",
 	 .method = HTTP_GET,
 	 .perm = PERM_PROJECT_VIEW,
+	 .feature = PROJECT_NETWORKS,
 	 .handler = get_network,
 	 .doc = "One network or interface"},
 	{.path = "/1.0/networks/{name}",
 	 .method = HTTP_PUT,
 	 .perm = PERM_NETWORK_EDIT,
+	 .feature = PROJECT_NETWORKS,
 	 .handler = put_network,
 	 .body = network_fields,
 	 .doc = "Replace a network's configuration"},
 	{.path = "/1.0/networks/{name}",
 	 .method = HTTP_PATCH,
 	 .perm = PERM_NETWORK_EDIT,
+	 .feature = PROJECT_NETWORKS,
 	 .handler = patch_network,
 	 .body = network_fields,
 	 .doc = "Change a network's configuration"},
 	{.path = "/1.0/networks/{name}",
 	 .method = HTTP_POST,
 	 .perm = PERM_NETWORK_EDIT,
+	 .feature = PROJECT_NETWORKS,
 	 .handler = rename_network,
 	 .body = network_fields,
 	 .doc = "Rename an unused network"},
 	{.path = "/1.0/networks/{name}",
 	 .method = HTTP_DELETE,
 	 .perm = PERM_NETWORK_EDIT,
+	 .feature = PROJECT_NETWORKS,
 	 .handler = delete_network,
 	 .doc = "Delete an unused network"},
 	{.path = "/1.0/networks/{name}/state",
 	 .method = HTTP_GET,
 	 .perm = PERM_PROJECT_VIEW,
+	 .feature = PROJECT_NETWORKS,
 	 .handler = get_state,
 	 .doc = "Addresses and counters of an interface"},
 	{.path = "/1.0/networks/{name}/leases",
 	 .method = HTTP_GET,
 	 .perm = PERM_PROJECT_VIEW,
+	 .feature = PROJECT_NETWORKS,
 	 .handler = get_leases,
 	 .doc = "Addresses that a network has given away"},
 	{0},

@@ -63,7 +63,7 @@ static void profile_names(struct api_call *c, struct strv *names)
 
 	mutex_lock(&s->lock);
 	for (size_t k = 0; k < s->n_profiles; k++)
-		if (streq(s->profiles[k]->project, c->project))
+		if (streq(s->profiles[k]->project, c->home))
 			strv_add(names, s->profiles[k]->name);
 	mutex_unlock(&s->lock);
 	strv_sort(names);
@@ -82,7 +82,7 @@ static int list_profiles(struct api_call *c, struct error *err)
 
 		if (!api_recursion(c))
 			jsonw_strf(&w, "/1.0/profiles/%s%s", names.items[k], api_project_suffix(c, &suffix));
-		else if (store_profile_dup(c->api->store, c->project, names.items[k], &p, err) == 0)
+		else if (store_profile_dup(c->api->store, c->home, names.items[k], &p, err) == 0)
 			write_profile(c, &p, &w);
 		else
 			error_ignore(err, "deleted this moment: not in the list");
@@ -99,7 +99,7 @@ static int get_profile(struct api_call *c, struct error *err)
 	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	char etag[65];
-	int r = store_profile_dup(c->api->store, c->project, c->params[0], &p, err);
+	int r = store_profile_dup(c->api->store, c->home, c->params[0], &p, err);
 
 	if (r < 0)
 		return r;
@@ -140,7 +140,7 @@ static int post_profile(struct api_call *c, struct error *err)
 		r = name_check_profile(body.name ? body.name : "", err);
 	if (r < 0)
 		return r;
-	p.project = xstrdup(c->project);
+	p.project = xstrdup(c->home);
 	p.name = xstrdup(body.name);
 	p.description = xstrdup(body.description ? body.description : "");
 	strmap_copy(&p.config, &body.config);
@@ -179,10 +179,10 @@ static int change(struct api_call *c, bool replace, struct error *err)
 	auto_free char *url = NULL;
 	uint64_t given;
 	char etag[65];
-	int r = store_profile_dup(c->api->store, c->project, c->params[0], &p, err);
+	int r = store_profile_dup(c->api->store, c->home, c->params[0], &p, err);
 
 	if (r == 0)
-		r = store_profile_dup(c->api->store, c->project, c->params[0], &before, err);
+		r = store_profile_dup(c->api->store, c->home, c->params[0], &before, err);
 	if (r == 0) {
 		profile_etag(&p, etag);
 		r = api_check_etag(c, etag, err);
@@ -235,7 +235,7 @@ static int rename_profile(struct api_call *c, struct error *err)
 	CLEANUP(db_profile_done) struct db_profile other = {0};
 	auto_error struct error absent = ERROR_INIT;
 	auto_free char *url = NULL;
-	int r = store_profile_dup(c->api->store, c->project, c->params[0], &p, err);
+	int r = store_profile_dup(c->api->store, c->home, c->params[0], &p, err);
 
 	if (r == 0 && streq(p.name, "default"))
 		r = error_set(err, 403, "The \"default\" profile cannot be renamed");
@@ -243,7 +243,7 @@ static int rename_profile(struct api_call *c, struct error *err)
 		r = api_decode(c, profile_fields, &body, NULL, err);
 	if (r == 0)
 		r = name_check_profile(body.name ? body.name : "", err);
-	if (r == 0 && store_profile_dup(c->api->store, c->project, body.name, &other, &absent) == 0)
+	if (r == 0 && store_profile_dup(c->api->store, c->home, body.name, &other, &absent) == 0)
 		r = error_set(err, 409, "Name \"%s\" already in use", body.name);
 	if (r < 0)
 		return r;
@@ -265,14 +265,14 @@ static int delete_profile(struct api_call *c, struct error *err)
 	CLEANUP(db_profile_done) struct db_profile p = {0};
 	auto_strv struct strv users = STRV_INIT;
 	auto_free char *url = NULL;
-	int r = store_profile_dup(c->api->store, c->project, c->params[0], &p, err);
+	int r = store_profile_dup(c->api->store, c->home, c->params[0], &p, err);
 
 	if (r == 0 && streq(p.name, "default"))
 		r = error_set(err, 403, "The \"default\" profile cannot be deleted");
 	if (r < 0)
 		return r;
 	instances_hold_references(c->api->instances);
-	instances_using_profile(c->api->instances, c->project, p.name, &users);
+	instances_using_profile(c->api->instances, c->home, p.name, &users);
 	if (users.len)
 		r = error_set(err, 400, "Profile is currently in use");
 	else
@@ -291,40 +291,47 @@ const struct api_route api_profile_routes[] = {
 	 .method = HTTP_GET,
 	 .perm = PERM_PROJECT_VIEW,
 	 .flags = API_ANY_PROJECT,
+	 .feature = PROJECT_PROFILES,
 	 .handler = list_profiles,
 	 .doc = "Profiles"},
 	{.path = "/1.0/profiles",
 	 .method = HTTP_POST,
 	 .perm = PERM_PROFILE_EDIT,
+	 .feature = PROJECT_PROFILES,
 	 .handler = post_profile,
 	 .body = profile_fields,
 	 .doc = "Create a profile"},
 	{.path = "/1.0/profiles/{name}",
 	 .method = HTTP_GET,
 	 .perm = PERM_PROJECT_VIEW,
+	 .feature = PROJECT_PROFILES,
 	 .handler = get_profile,
 	 .doc = "One profile"},
 	{.path = "/1.0/profiles/{name}",
 	 .method = HTTP_PUT,
 	 .perm = PERM_PROFILE_EDIT,
+	 .feature = PROJECT_PROFILES,
 	 .handler = put_profile,
 	 .body = profile_fields,
 	 .doc = "Replace a profile"},
 	{.path = "/1.0/profiles/{name}",
 	 .method = HTTP_PATCH,
 	 .perm = PERM_PROFILE_EDIT,
+	 .feature = PROJECT_PROFILES,
 	 .handler = patch_profile,
 	 .body = profile_fields,
 	 .doc = "Change a profile"},
 	{.path = "/1.0/profiles/{name}",
 	 .method = HTTP_POST,
 	 .perm = PERM_PROFILE_EDIT,
+	 .feature = PROJECT_PROFILES,
 	 .handler = rename_profile,
 	 .body = profile_fields,
 	 .doc = "Rename a profile"},
 	{.path = "/1.0/profiles/{name}",
 	 .method = HTTP_DELETE,
 	 .perm = PERM_PROFILE_EDIT,
+	 .feature = PROJECT_PROFILES,
 	 .handler = delete_profile,
 	 .doc = "Delete a profile"},
 	{0},

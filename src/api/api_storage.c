@@ -40,7 +40,7 @@ static void pool_users(struct api_call *c, const char *pool, struct strv *urls)
 	for (size_t k = 0; k < s->n_profiles; k++)
 		for (size_t d = 0; d < s->profiles[k]->devices.len; d++)
 			if (streq(strmap_get_or(&s->profiles[k]->devices.items[d].map, "pool", ""), pool))
-				strv_addf(urls, "/1.0/profiles/%s", s->profiles[k]->name);
+				api_add_url(urls, s->profiles[k]->project, "profiles", s->profiles[k]->name);
 	mutex_unlock(&s->lock);
 }
 
@@ -294,6 +294,8 @@ static int get_resources(struct api_call *c, struct error *err)
 
 static void write_volume(const struct api_call *c, const char *name, struct jsonw *w)
 {
+	bool is_default = streq(c->project, "default");
+
 	jsonw_object_begin(w);
 	jsonw_kv_raw(w, "config", "{}");
 	jsonw_kv_str(w, "description", "");
@@ -301,7 +303,7 @@ static void write_volume(const struct api_call *c, const char *name, struct json
 	jsonw_kv_str(w, "type", "container");
 	jsonw_key(w, "used_by");
 	jsonw_array_begin(w);
-	jsonw_strf(w, "/1.0/instances/%s", name);
+	jsonw_strf(w, "/1.0/instances/%s%s%s", name, is_default ? "" : "?project=", is_default ? "" : c->project);
 	jsonw_array_end(w);
 	jsonw_kv_str(w, "location", "none");
 	jsonw_kv_str(w, "content_type", "filesystem");
@@ -323,6 +325,7 @@ static int list_volumes(struct api_call *c, struct error *err)
 {
 	CLEANUP(db_pool_done) struct db_pool p = {0};
 	auto_strv struct strv names = STRV_INIT;
+	auto_strbuf struct strbuf suffix = STRBUF_INIT;
 	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	int r = store_pool_dup(c->api->store, c->params[0], &p, err);
@@ -338,7 +341,8 @@ static int list_volumes(struct api_call *c, struct error *err)
 		if (api_recursion(c))
 			write_volume(c, names.items[k], &w);
 		else
-			jsonw_strf(&w, "/1.0/storage-pools/%s/volumes/container/%s", p.name, names.items[k]);
+			jsonw_strf(&w, "/1.0/storage-pools/%s/volumes/container/%s%s", p.name, names.items[k],
+				   api_project_suffix(c, &suffix));
 	}
 	jsonw_array_end(&w);
 	api_sync(c, &b);

@@ -208,17 +208,20 @@ static int check_project(struct api_call *c, struct error *err)
 
 	if (all && project)
 		return error_set(err, 400, "Cannot specify a project when requesting all projects");
+	c->home = store_effective_project(c->api->store, c->project, c->route->feature);
 	if (streq(c->project, "default"))
 		return 0;
 	/* to strangers a project that is not there looks like one that shows them nothing */
 	if (c->id.kind == IDENTITY_NONE)
 		return 0;
-	/* one project until projects come: reading lists of another finds nothing, all else says so */
+	/* lists of a project that is not there are empty */
 	if (c->route->flags & API_ANY_PROJECT)
 		return 0;
 	/* whether a project is there is told only to those who might see it */
-	if (!identity_is_admin(&c->id))
+	if (!authorize(&c->id, PERM_PROJECT_VIEW, c->project))
 		return error_set(err, 403, "not authorized");
+	if (store_has_project(c->api->store, c->project))
+		return 0;
 	return error_set(err, 404, "Failed loading project \"%s\": Project not found", c->project);
 }
 
@@ -593,6 +596,13 @@ const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch)
 	if (!streq(c->project, "default"))
 		strbuf_appendf(scratch, "?project=%s", c->project);
 	return strbuf_str(scratch);
+}
+
+void api_add_url(struct strv *urls, const char *project, const char *kind, const char *name)
+{
+	bool is_default = streq(project, "default");
+
+	strv_addf(urls, "/1.0/%s/%s%s%s", kind, name, is_default ? "" : "?project=", is_default ? "" : project);
 }
 
 static void write_requestor(struct jsonw *w, const struct identity *id)

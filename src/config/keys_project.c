@@ -1,11 +1,16 @@
-/* Keys of projects. Only the default project exists so far, so that its features are fixed. */
+/* Keys of projects: what a project has for itself. */
 #include "config/keys_tables.h"
 
+#define FEATURE(name, def)                                                                          \
+	{                                                                                           \
+		name, CONFIG_BOOL, def, 0, NULL, NULL, "Its own; else those of the default project" \
+	}
+
 const struct config_key config_keys_project[] = {
-	{"features.images", CONFIG_BOOL, "true", 0, NULL, NULL, "Does the project have its own"},
-	{"features.profiles", CONFIG_BOOL, "true", 0, NULL, NULL, "Does the project have its own"},
-	{"features.storage.volumes", CONFIG_BOOL, "true", 0, NULL, NULL, "Does the project have its own"},
-	{"features.networks", CONFIG_BOOL, "false", 0, NULL, NULL, "Does the project have its own"},
+	FEATURE("features.images", "true"),
+	FEATURE("features.networks", "false"),
+	FEATURE("features.profiles", "true"),
+	FEATURE("features.storage.volumes", "true"),
 	{"user.*", CONFIG_STRING, NULL, CONFIG_MULTILINE, NULL, NULL, "Free for any use"},
 	CONFIG_LATER_ROW("limits.containers"),
 	CONFIG_LATER_ROW("limits.virtual-machines"),

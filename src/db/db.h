@@ -43,6 +43,13 @@ struct db_instance {
 	enum db_phase phase;
 };
 
+struct db_project {
+	int64_t id;
+	char *name;
+	char *description;
+	struct strmap config;
+};
+
 struct db_profile {
 	int64_t id;
 	char *project;
@@ -129,6 +136,7 @@ struct db_token {
 };
 
 void db_instance_done(struct db_instance *r);
+void db_project_done(struct db_project *r);
 void db_profile_done(struct db_profile *r);
 void db_image_done(struct db_image *r);
 void db_alias_done(struct db_alias *r);
@@ -139,6 +147,7 @@ void db_token_done(struct db_token *r); /* wipes the secret */
 
 /* Load all rows of a table: @fn takes over the row's content (it is zeroed afterwards). */
 int db_instances_load(struct db *db, void (*fn)(struct db_instance *row, void *arg), void *arg, struct error *err);
+int db_projects_load(struct db *db, void (*fn)(struct db_project *row, void *arg), void *arg, struct error *err);
 int db_profiles_load(struct db *db, void (*fn)(struct db_profile *row, void *arg), void *arg, struct error *err);
 int db_images_load(struct db *db, void (*fn)(struct db_image *row, void *arg), void *arg, struct error *err);
 int db_aliases_load(struct db *db, void (*fn)(struct db_alias *row, void *arg), void *arg, struct error *err);
@@ -159,6 +168,19 @@ int db_instance_set_volatile(struct db *db, const struct db_instance *row, struc
 /* The new name, and phase ready. */
 int db_instance_rename(struct db *db, int64_t id, const char *name, struct error *err);
 int db_instance_delete(struct db *db, int64_t id, struct error *err);
+
+/*
+ * Projects. insert fills in row->id; 409 when the name is taken. @profile, if not NULL, is the project's default
+ * profile, made in the same step: its id is set.
+ */
+int db_project_insert(struct db *db, struct db_project *row, struct db_profile *profile, struct error *err);
+/* Writes description and config; @drop_profile, if not negative, is the id of a profile that goes. */
+int db_project_update(struct db *db, const struct db_project *row, struct db_profile *profile, int64_t drop_profile,
+		      struct error *err);
+/* Of a project with nothing but profiles in it. -EEXIST (409): the name is taken, or there is more in it. */
+int db_project_rename(struct db *db, int64_t id, const char *old_name, const char *name, struct error *err);
+/* With its profiles. -EEXIST (409): there is more in it. */
+int db_project_delete(struct db *db, int64_t id, const char *name, struct error *err);
 
 /* Profiles. insert fills in row->id; 409 when the name is taken. */
 int db_profile_insert(struct db *db, struct db_profile *row, struct error *err);

@@ -15,6 +15,13 @@ static void pool_copy(struct db_pool *to, const struct db_pool *from)
 	strmap_copy(&to->config, &from->config);
 }
 
+static void project_copy(struct db_project *to, const struct db_project *from)
+{
+	*to = (struct db_project){
+		.id = from->id, .name = xstrdup(from->name), .description = xstrdup(from->description)};
+	strmap_copy(&to->config, &from->config);
+}
+
 static void network_copy(struct db_network *to, const struct db_network *from)
 {
 	*to = (struct db_network){.id = from->id,
@@ -65,8 +72,8 @@ static void alias_copy(struct db_alias *to, const struct db_alias *from)
 }
 
 /*
- * The lists are alike: rows behind pointers, found by id, added at the end, replaced whole. @kind is pool, network,
- * profile, image or alias; the macros give each its typed helpers.
+ * The lists are alike: rows behind pointers, found by id, added at the end, replaced whole. @kind is project,
+ * pool, network, profile, image or alias; the macros give each its typed helpers.
  */
 #define DEFINE_LIST(kind, kinds)                                                                             \
 	static void kind##_append(struct store *s, const struct db_##kind *row) REQUIRES(s->lock)            \
@@ -108,39 +115,47 @@ static void alias_copy(struct db_alias *to, const struct db_alias *from)
 		mutex_lock(&s->lock);                                                                        \
 		kind##_append(s, row);                                                                       \
 		mutex_unlock(&s->lock);                                                                      \
-	}                                                                                                    \
-                                                                                                             \
-	int store_##kind##_add(struct store *s, struct db_##kind *row, struct error *err)                    \
-	{                                                                                                    \
-		int r = db_##kind##_insert(s->db, row, err);                                                 \
-                                                                                                             \
-		if (r < 0)                                                                                   \
-			return r;                                                                            \
-		mutex_lock(&s->lock);                                                                        \
-		kind##_append(s, row);                                                                       \
-		mutex_unlock(&s->lock);                                                                      \
-		s->generation++;                                                                             \
-		return 0;                                                                                    \
-	}                                                                                                    \
-                                                                                                             \
-	int store_##kind##_update(struct store *s, const struct db_##kind *row, struct error *err)           \
-	{                                                                                                    \
-		int r = db_##kind##_update(s->db, row, err);                                                 \
-                                                                                                             \
-		if (r < 0)                                                                                   \
-			return r;                                                                            \
-		mutex_lock(&s->lock);                                                                        \
-		kind##_replace(s, row);                                                                      \
-		mutex_unlock(&s->lock);                                                                      \
-		s->generation++;                                                                             \
-		return 0;                                                                                    \
 	}
 
+/* The changes that are alike. */
+#define DEFINE_CHANGES(kind)                                                                       \
+	int store_##kind##_add(struct store *s, struct db_##kind *row, struct error *err)          \
+	{                                                                                          \
+		int r = db_##kind##_insert(s->db, row, err);                                       \
+                                                                                                   \
+		if (r < 0)                                                                         \
+			return r;                                                                  \
+		mutex_lock(&s->lock);                                                              \
+		kind##_append(s, row);                                                             \
+		mutex_unlock(&s->lock);                                                            \
+		s->generation++;                                                                   \
+		return 0;                                                                          \
+	}                                                                                          \
+                                                                                                   \
+	int store_##kind##_update(struct store *s, const struct db_##kind *row, struct error *err) \
+	{                                                                                          \
+		int r = db_##kind##_update(s->db, row, err);                                       \
+                                                                                                   \
+		if (r < 0)                                                                         \
+			return r;                                                                  \
+		mutex_lock(&s->lock);                                                              \
+		kind##_replace(s, row);                                                            \
+		mutex_unlock(&s->lock);                                                            \
+		s->generation++;                                                                   \
+		return 0;                                                                          \
+	}
+
+DEFINE_LIST(project, projects)
 DEFINE_LIST(pool, pools)
 DEFINE_LIST(network, networks)
 DEFINE_LIST(profile, profiles)
 DEFINE_LIST(image, images)
 DEFINE_LIST(alias, aliases)
+DEFINE_CHANGES(pool)
+DEFINE_CHANGES(network)
+DEFINE_CHANGES(profile)
+DEFINE_CHANGES(image)
+DEFINE_CHANGES(alias)
 
 int store_new(struct db *db, struct store **ret, struct error *err)
 {
@@ -150,6 +165,8 @@ int store_new(struct db *db, struct store **ret, struct error *err)
 	s->db = db;
 	mutex_init(&s->lock);
 	r = db_config_load(db, &s->config, err);
+	if (r == 0)
+		r = db_projects_load(db, project_loaded, s, err);
 	if (r == 0)
 		r = db_pools_load(db, pool_loaded, s, err);
 	if (r == 0)
@@ -174,6 +191,8 @@ void store_free(struct store *s)
 		return;
 	mutex_lock(&s->lock);
 	strmap_done(&s->config);
+	while (s->n_projects)
+		project_drop(s, s->projects[0]->id);
 	while (s->n_pools)
 		pool_drop(s, s->pools[0]->id);
 	while (s->n_networks)
@@ -184,6 +203,7 @@ void store_free(struct store *s)
 		image_drop(s, s->images[0]->id);
 	while (s->n_aliases)
 		alias_drop(s, s->aliases[0]->id);
+	free(s->projects);
 	free(s->pools);
 	free(s->networks);
 	free(s->profiles);
@@ -192,6 +212,14 @@ void store_free(struct store *s)
 	mutex_unlock(&s->lock);
 	mutex_done(&s->lock);
 	free(s);
+}
+
+struct db_project *store_project_locked(struct store *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_projects; i++)
+		if (streq(s->projects[i]->name, name))
+			return s->projects[i];
+	return NULL;
 }
 
 struct db_pool *store_pool_locked(struct store *s, const char *name)
@@ -268,6 +296,18 @@ int store_image_resolve(struct store *s, const char *project, const char *prefix
 	return r;
 }
 
+int store_project_dup(struct store *s, const char *name, struct db_project *ret, struct error *err)
+{
+	const struct db_project *p;
+
+	mutex_lock(&s->lock);
+	p = store_project_locked(s, name);
+	if (p)
+		project_copy(ret, p);
+	mutex_unlock(&s->lock);
+	return p ? 0 : error_set(err, 404, "Project not found");
+}
+
 int store_pool_dup(struct store *s, const char *name, struct db_pool *ret, struct error *err)
 {
 	const struct db_pool *p;
@@ -332,6 +372,90 @@ int store_config_replace(struct store *s, const struct strmap *config, struct er
 		return r;
 	mutex_lock(&s->lock);
 	strmap_copy(&s->config, config);
+	mutex_unlock(&s->lock);
+	s->generation++;
+	return 0;
+}
+
+int store_project_add(struct store *s, struct db_project *row, struct db_profile *profile, struct error *err)
+{
+	int r = db_project_insert(s->db, row, profile, err);
+
+	if (r < 0)
+		return r;
+	mutex_lock(&s->lock);
+	project_append(s, row);
+	if (profile)
+		profile_append(s, profile);
+	mutex_unlock(&s->lock);
+	s->generation++;
+	return 0;
+}
+
+int store_project_update(struct store *s, const struct db_project *row, struct db_profile *profile,
+			 int64_t drop_profile, struct error *err)
+{
+	int r = db_project_update(s->db, row, profile, drop_profile, err);
+
+	if (r < 0)
+		return r;
+	mutex_lock(&s->lock);
+	project_replace(s, row);
+	if (profile)
+		profile_append(s, profile);
+	profile_drop(s, drop_profile);
+	mutex_unlock(&s->lock);
+	s->generation++;
+	return 0;
+}
+
+static int64_t project_id(struct store *s, const char *name)
+{
+	const struct db_project *p;
+	int64_t id;
+
+	mutex_lock(&s->lock);
+	p = store_project_locked(s, name);
+	id = p ? p->id : -1;
+	mutex_unlock(&s->lock);
+	return id;
+}
+
+int store_project_rename(struct store *s, const char *old_name, const char *name, struct error *err)
+{
+	int64_t id = project_id(s, old_name);
+	struct db_project *p;
+	int r = id < 0 ? error_set(err, 404, "Project not found") : db_project_rename(s->db, id, old_name, name, err);
+
+	if (r < 0)
+		return r;
+	mutex_lock(&s->lock);
+	for (size_t i = 0; i < s->n_profiles; i++) {
+		if (!streq(s->profiles[i]->project, old_name))
+			continue;
+		free(s->profiles[i]->project);
+		s->profiles[i]->project = xstrdup(name);
+	}
+	p = store_project_locked(s, old_name);
+	free(p->name);
+	p->name = xstrdup(name);
+	mutex_unlock(&s->lock);
+	s->generation++;
+	return 0;
+}
+
+int store_project_remove(struct store *s, const char *name, struct error *err)
+{
+	int64_t id = project_id(s, name);
+	int r = id < 0 ? error_set(err, 404, "Project not found") : db_project_delete(s->db, id, name, err);
+
+	if (r < 0)
+		return r;
+	mutex_lock(&s->lock);
+	for (size_t i = s->n_profiles; i-- > 0;)
+		if (streq(s->profiles[i]->project, name))
+			profile_drop(s, s->profiles[i]->id);
+	project_drop(s, id);
 	mutex_unlock(&s->lock);
 	s->generation++;
 	return 0;

@@ -1,7 +1,7 @@
 /*
- * The database in memory: server configuration, pools, networks, profiles, images and aliases. Reads never touch the
- * disk; every change is written first, then taken over here. Instances, which have a running side too, are kept in
- * src/instance.
+ * The database in memory: server configuration, projects, pools, networks, profiles, images and aliases. Reads never
+ * touch the disk; every change is written first, then taken over here. Instances, which have a running side too, are
+ * kept in src/instance.
  */
 #pragma once
 
@@ -14,6 +14,8 @@ struct store {
 	struct db *db;
 	struct mutex lock;
 	struct strmap config GUARDED_BY(lock);
+	struct db_project **projects GUARDED_BY(lock); /* not in order */
+	size_t n_projects GUARDED_BY(lock);
 	struct db_pool **pools GUARDED_BY(lock);
 	size_t n_pools GUARDED_BY(lock);
 	struct db_network **networks GUARDED_BY(lock); /* of every phase */
@@ -31,7 +33,33 @@ struct store {
 int store_new(struct db *db, struct store **ret, struct error *err);
 void store_free(struct store *s);
 
+/* What a project may have for itself; where it does not, the default project's is its own. */
+enum project_feature {
+	PROJECT_ITSELF, /* what every project has for itself: instances */
+	PROJECT_IMAGES,
+	PROJECT_PROFILES,
+	PROJECT_VOLUMES,
+	PROJECT_NETWORKS,
+	PROJECT_FEATURE_MAX,
+};
+
+/* "features.images"; NULL for PROJECT_ITSELF. */
+const char *project_feature_key(enum project_feature f);
+/*
+ * Where objects of a kind are that a request to @project is about: @project or "default". A project that is not there
+ * has nothing but itself, so that nothing is found in it. Returns @project itself, or a constant.
+ */
+const char *store_effective_project_locked(struct store *s, const char *project, enum project_feature f)
+	REQUIRES(s->lock);
+const char *store_effective_project(struct store *s, const char *project, enum project_feature f);
+/* Deep copies. Errors: 404 `Project not found`. */
+int store_project_dup(struct store *s, const char *name, struct db_project *ret, struct error *err);
+bool store_has_project(struct store *s, const char *name);
+/* Appends the names of all projects, sorted. */
+void store_project_names(struct store *s, struct strv *ret);
+
 /* Borrowed while the lock is held; NULL when absent. */
+struct db_project *store_project_locked(struct store *s, const char *name) REQUIRES(s->lock);
 struct db_pool *store_pool_locked(struct store *s, const char *name) REQUIRES(s->lock);
 struct db_network *store_network_locked(struct store *s, const char *name) REQUIRES(s->lock);
 struct db_profile *store_profile_locked(struct store *s, const char *project, const char *name) REQUIRES(s->lock);
@@ -55,6 +83,12 @@ void store_config_copy(struct store *s, struct strmap *ret);
 
 /* Changes: written to disk, then here. @row is copied (add: its id is set). */
 int store_config_replace(struct store *s, const struct strmap *config, struct error *err);
+/* Projects: as in db.h. Names stay what they are while somebody holds what instances name (instance.h). */
+int store_project_add(struct store *s, struct db_project *row, struct db_profile *profile, struct error *err);
+int store_project_update(struct store *s, const struct db_project *row, struct db_profile *profile,
+			 int64_t drop_profile, struct error *err);
+int store_project_rename(struct store *s, const char *old_name, const char *name, struct error *err);
+int store_project_remove(struct store *s, const char *name, struct error *err);
 int store_pool_add(struct store *s, struct db_pool *row, struct error *err);
 int store_pool_update(struct store *s, const struct db_pool *row, struct error *err);
 int store_pool_remove(struct store *s, const char *name, struct error *err);

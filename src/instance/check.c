@@ -116,11 +116,12 @@ int instances_check_profile(struct instances *all, const struct db_profile *chan
 	for (size_t k = 0; k < n; k++) {
 		struct instance *i = list[k];
 
-		if (r == 0 && streq(i->row.project, changed->project)) {
+		if (r == 0) {
 			CLEANUP(instance_expanded_done) struct instance_expanded x = {0};
 
 			mutex_lock(&all->lock);
-			if (strv_contains(&i->row.profiles, changed->name))
+			mutex_is_held(&i->all->lock);
+			if (instance_uses_profile_locked(i, changed->project, changed->name))
 				r = instance_check(all, &i->row, &i->row, changed, &x, err);
 			mutex_unlock(&all->lock);
 			if (r < 0)

@@ -23,7 +23,8 @@ static int take_from_source(struct instances *all, const struct instance_create_
 	int r;
 
 	if (spec->source == INSTANCE_SOURCE_IMAGE) {
-		r = store_image_dup(all->store, spec->project, spec->fingerprint, &img, err);
+		r = store_image_dup(all->store, store_effective_project(all->store, spec->project, PROJECT_IMAGES),
+				    spec->fingerprint, &img, err);
 		if (r < 0)
 			return r;
 		if (!spec->profiles)
@@ -202,7 +203,8 @@ static int reserve(struct instances *all, const struct instance_create_spec *spe
 static int fill_from_image(struct instances *all, const struct storage_pool *pool, const struct db_instance *row,
 			   const char *fingerprint, struct error *err)
 {
-	int fd = image_tree_open(all->images, row->project, fingerprint, err);
+	int fd = image_tree_open(all->images, store_effective_project(all->store, row->project, PROJECT_IMAGES),
+				 fingerprint, err);
 	int r;
 
 	if (fd < 0)

@@ -189,14 +189,16 @@ int instance_expand(struct instances *all, const struct db_instance *row, const 
 		    struct instance_expanded *ret, struct error *err)
 {
 	struct store *s = all->store;
+	const char *home;
 	int r = 0;
 
 	mutex_lock(&s->lock);
+	home = store_effective_project_locked(s, row->project, PROJECT_PROFILES);
 	for (size_t k = 0; k < row->profiles.len && r == 0; k++) {
 		const char *name = row->profiles.items[k];
-		const struct db_profile *p = store_profile_locked(s, row->project, name);
+		const struct db_profile *p = store_profile_locked(s, home, name);
 
-		if (override && streq(override->name, name) && streq(override->project, row->project))
+		if (override && streq(override->name, name) && streq(override->project, home))
 			p = override;
 		if (!p) {
 			r = error_set(err, 400, "Requested profile \"%s\" doesn't exist", name);

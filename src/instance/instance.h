@@ -189,6 +189,8 @@ int instances_check_profile(struct instances *all, const struct db_profile *chan
 
 /* What uses a profile, pool or image: appends URLs. */
 void instances_using_profile(struct instances *all, const char *project, const char *profile, struct strv *urls);
+/* All that are in the project, also such as are being made or removed. */
+void instances_in_project(struct instances *all, const char *project, struct strv *urls);
 void instances_using_pool(struct instances *all, const char *pool, struct strv *urls);
 /* Names of the instances of @project whose root disk is on the pool: appended, sorted. */
 void instances_on_pool(struct instances *all, const char *project, const char *pool, struct strv *names);

@@ -94,6 +94,8 @@ int instance_check(struct instances *all, const struct db_instance *row, const s
 		   const struct db_profile *override, struct instance_expanded *ret, struct error *err)
 	REQUIRES(all->lock);
 
+/* Is it one of its profiles, the project being where its profiles are? */
+bool instance_uses_profile_locked(struct instance *i, const char *project, const char *profile) REQUIRES(i->all->lock);
 /* The pool of the root disk, opened. */
 int instance_pool_open(struct instances *all, const char *pool, struct storage_pool *ret, struct error *err);
 /* Name of its volume, liblxc's name and all else on disk: the name, with the project in front outside default. */

@@ -20,11 +20,13 @@ static const struct db_profile *profile_of(struct instances *all, const struct d
 					   const struct db_profile *override)
 {
 	const char *name = row->profiles.items[k];
+	const char *home;
 
-	if (override && streq(override->name, name) && streq(override->project, row->project))
-		return override;
 	mutex_is_held(&all->store->lock);
-	return store_profile_locked(all->store, row->project, name);
+	home = store_effective_project_locked(all->store, row->project, PROJECT_PROFILES);
+	if (override && streq(override->name, name) && streq(override->project, home))
+		return override;
+	return store_profile_locked(all->store, home, name);
 }
 
 /* Device @name of one of the profiles from number @from on; the last one counts. */
@@ -170,14 +172,30 @@ static int wrap_conflict(const struct nic_check *c, const char *device, bool is_
 			  device);
 }
 
+/* A project with networks of its own has none that this server could make. */
+static int check_network(struct instances *all, const struct nic_owner *owner, const struct strmap *device,
+			 struct error *err)
+{
+	const char *network = strmap_get_or(device, "network", NULL);
+
+	if (!network || streq(store_effective_project(all->store, owner->project, PROJECT_NETWORKS), "default"))
+		return 0;
+	return error_set(err, 400,
+			 "Failed loading device \"%s\": Failed to load network \"%s\" for project \"%s\": "
+			 "Network not found",
+			 owner->device, network, owner->project);
+}
+
 static int check_one(struct instances *all, const struct nic_check *c, const struct mapmap_item *nic, struct error *err)
 	REQUIRES(all->lock)
 {
 	const struct nic_owner owner = {c->row->project, c->row->name, nic->key};
 	auto_nic struct nic n = NIC_INIT;
 	bool is_new, unchanged = is_unchanged(all, c, nic, &is_new);
-	int r = nic_read(all->networks, &owner, &nic->map, &c->row->volatile_, &n, err);
+	int r = check_network(all, &owner, &nic->map, err);
 
+	if (r == 0)
+		r = nic_read(all->networks, &owner, &nic->map, &c->row->volatile_, &n, err);
 	if (r < 0)
 		return wrap_misfit(c, nic->key, err);
 	if (!needs_conflict_check(c, unchanged))
@@ -205,7 +223,8 @@ int nic_check_profile(struct instances *all, const struct db_profile *p, struct 
 		const struct nic_owner owner = {p->project, "", item->key};
 		auto_nic struct nic n = NIC_INIT;
 
-		if (is_nic(&item->map) && nic_read(all->networks, &owner, &item->map, NULL, &n, err) < 0)
+		if (is_nic(&item->map) && (check_network(all, &owner, &item->map, err) < 0 ||
+					   nic_read(all->networks, &owner, &item->map, NULL, &n, err) < 0))
 			return error_wrap(err, "Device validation failed for \"%s\"", item->key);
 	}
 	return 0;

@@ -101,11 +101,13 @@ static int write_row(struct instance *i, struct db_instance *row, struct error *
 static int check_profiles_exist(struct instances *all, const struct db_instance *row, struct error *err)
 {
 	struct store *s = all->store;
+	const char *home;
 	int r = 0;
 
 	mutex_lock(&s->lock);
+	home = store_effective_project_locked(s, row->project, PROJECT_PROFILES);
 	for (size_t k = 0; k < row->profiles.len && r == 0; k++)
-		if (!store_profile_locked(s, row->project, row->profiles.items[k]))
+		if (!store_profile_locked(s, home, row->profiles.items[k]))
 			r = error_set(err, 400, "Requested profile \"%s\" doesn't exist", row->profiles.items[k]);
 	mutex_unlock(&s->lock);
 	return r;
@@ -261,8 +263,7 @@ int instances_apply_profile(struct instances *all, const struct db_profile *befo
 
 		mutex_lock(&i->busy);
 		mutex_lock(&all->lock);
-		uses = !i->gone && streq(i->row.project, after->project) &&
-		       strv_contains(&i->row.profiles, after->name);
+		uses = !i->gone && instance_uses_profile_locked(i, after->project, after->name);
 		mutex_unlock(&all->lock);
 		if (uses && apply_profile_to(i, before, after, &e) < 0)
 			strbuf_appendf(&failures, "\n - Project: %s, Instance: %s: %s", i->row.project, i->row.name,
@@ -275,6 +276,12 @@ int instances_apply_profile(struct instances *all, const struct db_profile *befo
 		return 0;
 	return error_set(err, 500, "The following instances failed to update (profile change still saved):%s",
 			 strbuf_str(&failures));
+}
+
+bool instance_uses_profile_locked(struct instance *i, const char *project, const char *profile)
+{
+	return strv_contains(&i->row.profiles, profile) &&
+	       streq(store_effective_project(i->all->store, i->row.project, PROJECT_PROFILES), project);
 }
 
 static void add_url(const struct db_instance *row, struct strv *urls)
@@ -291,9 +298,19 @@ void instances_using_profile(struct instances *all, const char *project, const c
 	for (size_t k = 0; k < all->n; k++) {
 		const struct db_instance *row = &all->list[k]->row;
 
-		if (streq(row->project, project) && strv_contains(&row->profiles, profile))
+		mutex_is_held(&all->list[k]->all->lock);
+		if (instance_uses_profile_locked(all->list[k], project, profile))
 			add_url(row, urls);
 	}
+	mutex_unlock(&all->lock);
+}
+
+void instances_in_project(struct instances *all, const char *project, struct strv *urls)
+{
+	mutex_lock(&all->lock);
+	for (size_t k = 0; k < all->n; k++)
+		if (streq(all->list[k]->row.project, project))
+			add_url(&all->list[k]->row, urls);
 	mutex_unlock(&all->lock);
 }
 
@@ -330,7 +347,8 @@ int instances_rename_profile(struct instances *all, const struct db_profile *ren
 	for (size_t k = 0; k < all->n; k++) {
 		struct instance *i = all->list[k];
 
-		if (!streq(i->row.project, renamed->project))
+		mutex_is_held(&i->all->lock);
+		if (!instance_uses_profile_locked(i, renamed->project, old_name))
 			continue;
 		for (size_t p = 0; p < i->row.profiles.len; p++) {
 			if (!streq(i->row.profiles.items[p], old_name))

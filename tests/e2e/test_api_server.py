@@ -113,12 +113,6 @@ def test_default_project_cannot_be_deleted(api):
     assert reply.status == 403 and "default" in reply.error
 
 
-@pytest.mark.ours
-def test_other_projects_are_refused_clearly(api):
-    reply = api.post("/1.0/projects", {"name": "p1", "config": {}})
-    assert 400 <= reply.status < 600 and "project" in reply.error.lower()
-
-
 def test_unknown_project_is_404_for_objects_and_empty_for_lists(api):
     assert api.get("/1.0/instances?project=nope") == []
     assert api.request("GET", "/1.0/profiles/default?project=nope").status == 404

@@ -25,7 +25,7 @@ static const struct {
 	{CONFIG_SCOPE_POOL, "Storage pools", "Set when a pool is made."},
 	{CONFIG_SCOPE_NETWORK, "Networks",
 	 "Set with `lxc network set NETWORK KEY VALUE`; [networks.md](networks.md) has more."},
-	{CONFIG_SCOPE_PROJECT, "Projects", "Only the project `default` exists so far."},
+	{CONFIG_SCOPE_PROJECT, "Projects", "In the default project, which is always there, the features are fixed."},
 };
 
 /* A cell of a table: no vertical bar. */

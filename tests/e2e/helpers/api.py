@@ -1,4 +1,5 @@
 """A raw client of the API over its UNIX socket: no library between the test and the bytes."""
+import copy
 import http.client
 import json
 import socket
@@ -42,6 +43,13 @@ class Response:
 class Client:
     def __init__(self, socket_path, timeout=60):
         self.socket_path, self.timeout = socket_path, timeout
+        self.project = None
+
+    def in_project(self, project):
+        """The same client, whose requests name @project unless they name one themselves."""
+        other = copy.copy(self)
+        other.project = project
+        return other
 
     def connection(self, timeout=None):
         return UnixConnection(self.socket_path, timeout or self.timeout)
@@ -49,6 +57,8 @@ class Client:
     def request(self, method, path, body=None, headers=None, timeout=None):
         """@body: bytes are sent as they are, anything else as JSON."""
         headers = dict(headers or {})
+        if self.project and "project=" not in path and "all-projects" not in path:
+            path += f"{'&' if '?' in path else '?'}project={quote(self.project)}"
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")

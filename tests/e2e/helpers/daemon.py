@@ -129,8 +129,8 @@ class Daemon:
     # What is left
 
     def remove_all(self):
-        for url in self.api.get("/1.0/instances"):
-            self.api.remove(url.rsplit("/", 1)[1])
+        for instance in self.api.get("/1.0/instances?recursion=1&all-projects=true"):
+            self.api.in_project(instance["project"]).remove(instance["name"])
 
     def mounts(self):
         """Mount points below the directory, in our mount namespace."""

@@ -1,0 +1,250 @@
+"""Projects: their life, what each has for itself, and that nothing of two instances with one name collides."""
+import json
+import threading
+
+import pytest
+
+from helpers import images
+
+URL = "/1.0/projects"
+
+
+@pytest.fixture
+def project(api):
+    """Makes projects and removes them with all that is in them."""
+    made = []
+
+    def make(name, config=None, **more):
+        reply = api.post(URL, {"name": name, "config": config or {}, **more})
+        assert reply.status == 201, reply
+        assert reply.headers["Location"] == f"{URL}/{name}"
+        made.append(name)
+        return api.in_project(name)
+
+    yield make
+    for name in made:
+        empty(api, name)
+
+
+def empty(api, name):
+    if api.request("GET", f"{URL}/{name}").status == 404:
+        return
+    inside = api.in_project(name)
+    for url in api.get(f"{URL}/{name}")["used_by"]:
+        path = url.partition("?")[0]
+        if path.startswith("/1.0/instances/"):
+            inside.remove(path.rsplit("/", 1)[1])
+        elif path.startswith("/1.0/images/"):
+            inside.done(inside.delete(path))
+        elif path != "/1.0/profiles/default":
+            assert inside.delete(path).status == 200
+    assert api.delete(f"{URL}/{name}").status == 200
+
+
+def with_root(inside):
+    """Its default profile gets the root disk."""
+    reply = inside.patch("/1.0/profiles/default", {"devices": {"root": {"type": "disk", "path": "/", "pool": "default"}}})
+    assert reply.status == 200, reply
+    return inside
+
+
+def test_life(api, project):
+    project("pr1", {"user.x": "1"}, description="text")
+    own = {"features.images": "true", "features.profiles": "true", "features.storage.volumes": "true"}
+    assert api.get(f"{URL}/pr1") == {"name": "pr1", "description": "text", "config": {"user.x": "1", **own},
+                                     "used_by": ["/1.0/profiles/default?project=pr1"]}
+    assert api.get(URL) == [f"{URL}/default", f"{URL}/pr1"]
+    assert [p["name"] for p in api.get(URL + "?recursion=1")] == ["default", "pr1"]
+    assert api.get("/1.0/profiles/default?project=pr1")["devices"] == {}
+    api.done(api.post(f"{URL}/pr1", {"name": "pr2"}))
+    assert api.request("GET", f"{URL}/pr1").status == 404
+    assert api.get(f"{URL}/pr2")["used_by"] == ["/1.0/profiles/default?project=pr2"]
+    assert api.request("GET", "/1.0/profiles/default?project=pr1").status == 404
+    assert api.delete(f"{URL}/pr2").status == 200
+    assert api.get(URL) == [f"{URL}/default"]
+
+
+def test_put_replaces_and_patch_merges(api, project):
+    project("pr1", {"user.x": "1"}, description="text")
+    own = {"features.images": "true", "features.profiles": "true", "features.storage.volumes": "true"}
+    assert api.patch(f"{URL}/pr1", {"config": {"user.y": "2"}}).status == 200
+    shown = api.get(f"{URL}/pr1")
+    assert shown["config"] == {"user.x": "1", "user.y": "2", **own} and shown["description"] == "text"
+    assert api.put(f"{URL}/pr1", {"config": {"user.z": "3", **own}, "description": "other"}).status == 200
+    shown = api.get(f"{URL}/pr1")
+    assert shown["config"] == {"user.z": "3", **own} and shown["description"] == "other"
+
+
+def test_etag(api, project):
+    project("pr1")
+    etag = api.request("GET", f"{URL}/pr1").headers["ETag"]
+    assert api.patch(f"{URL}/pr1", {"description": "a"}, headers={"If-Match": etag}).status == 200
+    reply = api.patch(f"{URL}/pr1", {"description": "b"}, headers={"If-Match": etag})
+    assert reply.status == 412 and reply.error.startswith("ETag doesn't match:")
+    assert api.get(f"{URL}/pr1")["description"] == "a"
+
+
+@pytest.mark.parametrize("name, text", [
+    ("a b", "Project names may not contain spaces"), ("a/b", "Project names may not contain slashes"),
+    ("a_b", "Project names may not contain underscores"), ("a'b", "Project names may not contain quotes"),
+    ("*", "Reserved project name"), ("..", 'Invalid project name ".."'), ("", "No name provided"),
+])
+def test_bad_names(api, project, name, text):
+    reply = api.post(URL, {"name": name})
+    assert reply.status == 400 and text in reply.error, reply
+    project("pr1")
+    reply = api.post(f"{URL}/pr1", {"name": name})
+    assert reply.status == 400 and text in reply.error, reply
+
+
+def test_refused(api, project):
+    project("pr1")
+    assert api.post(URL, {"name": "pr1"}).status == 409
+    assert api.post(URL, {"name": "default"}).status == 409
+    reply = api.post(URL, {"name": "pr2", "config": {"foo": "1"}})
+    assert reply.status == 400 and 'Invalid project configuration key "foo"' in reply.error
+    assert api.post(URL, {"name": "pr2", "config": {"features.images": "maybe"}}).status == 400
+    assert api.request("GET", f"{URL}/pr2").status == 404
+    assert api.delete(f"{URL}/default").error == "The 'default' project cannot be deleted"
+    reply = api.post(f"{URL}/default", {"name": "x"})
+    assert reply.status == 403 and reply.error == "The 'default' project cannot be renamed"
+    assert "already exists" in api.failure(api.post(f"{URL}/pr1", {"name": "default"}))
+    assert api.request("DELETE", f"{URL}/nope").status == 404
+
+
+def test_features_of_used_projects_stay(api, project):
+    inside = project("pr1")
+    assert inside.post("/1.0/profiles", {"name": "extra"}).status == 201
+    for feature in ("features.images", "features.profiles", "features.storage.volumes"):
+        reply = api.patch(f"{URL}/pr1", {"config": {feature: "false"}})
+        assert reply.status == 400 and reply.error == "Features can only be changed on empty projects", reply
+    reply = api.patch(f"{URL}/default", {"config": {"features.images": "false"}})
+    assert reply.status == 400 and reply.error == "You can't change the features of the default project"
+    assert "Only empty projects can be renamed" in api.failure(api.post(f"{URL}/pr1", {"name": "pr2"}))
+    reply = api.delete(f"{URL}/pr1")
+    assert reply.status == 400 and reply.error == "Only empty projects can be removed"
+    assert inside.delete("/1.0/profiles/extra").status == 200
+
+
+def test_the_default_profile_follows_the_feature(api, project):
+    inside = project("pr1")
+    assert api.patch(f"{URL}/pr1", {"config": {"features.profiles": "false"}}).status == 200
+    assert api.get(f"{URL}/pr1")["used_by"] == []
+    # those of the default project
+    assert inside.get("/1.0/profiles/default")["devices"]
+    assert api.patch(f"{URL}/pr1", {"config": {"features.profiles": "true"}}).status == 200
+    assert inside.get("/1.0/profiles/default")["devices"] == {}
+
+
+def test_shared_profiles_and_images(daemon, api, project, name):
+    """A project without its own has those of the default project, and an instance of it counts as a user."""
+    inside = project("pr1", {"features.images": "false", "features.profiles": "false"})
+    assert inside.get("/1.0/images/aliases/bb")["target"] == daemon.fingerprint
+    assert api.post("/1.0/profiles", {"name": "shared", "config": {"user.s": "1"}}).status == 201
+    inside.done(inside.create(name, profiles=["default", "shared"]))
+    assert inside.get(f"/1.0/instances/{name}")["expanded_config"]["user.s"] == "1"
+    assert api.get("/1.0/profiles/shared")["used_by"] == [f"/1.0/instances/{name}?project=pr1"]
+    assert api.delete("/1.0/profiles/shared").status == 400
+    assert api.patch("/1.0/profiles/shared", {"config": {"user.s": "2"}}).status == 200
+    assert inside.get(f"/1.0/instances/{name}")["expanded_config"]["user.s"] == "2"
+    assert api.post("/1.0/profiles/shared", {"name": "renamed"}).status == 201
+    assert inside.get(f"/1.0/instances/{name}")["profiles"] == ["default", "renamed"]
+    inside.remove(name)
+    assert api.delete("/1.0/profiles/renamed").status == 200
+
+
+def test_own_images_and_profiles(daemon, api, project, name):
+    inside = with_root(project("pr1"))
+    assert inside.get("/1.0/images") == [] and inside.request("GET", "/1.0/images/aliases/bb").status == 404
+    assert inside.request("GET", f"/1.0/images/{daemon.fingerprint}").status == 404
+    assert inside.create(name).status == 404
+    done = inside.done(inside.post("/1.0/images", images.busybox(label="own"),
+                                   headers={"Content-Type": "application/octet-stream"}))
+    own = done["metadata"]["fingerprint"]
+    assert api.request("GET", f"/1.0/images/{own}").status == 404
+    assert inside.post("/1.0/images/aliases", {"name": "bb", "target": own}).status == 201
+    assert api.get("/1.0/images/aliases/bb")["target"] == daemon.fingerprint
+    inside.done(inside.create(name))
+    assert inside.get(f"/1.0/instances/{name}")["config"]["volatile.base_image"] == own
+    assert sorted(api.get(f"{URL}/pr1")["used_by"]) == sorted([
+        f"/1.0/images/{own}?project=pr1", f"/1.0/instances/{name}?project=pr1", "/1.0/profiles/default?project=pr1"])
+    assert api.request("GET", f"/1.0/instances/{name}").status == 404
+
+
+def test_own_networks(api, project):
+    inside = project("pr1", {"features.networks": "true"})
+    assert inside.get("/1.0/networks") == [] and inside.get("/1.0/networks?recursion=1") == []
+    reply = inside.post("/1.0/networks", {"name": "prbr0", "type": "bridge"})
+    assert reply.status == 400 and reply.error == "Network type does not support non-default projects"
+    assert inside.request("GET", "/1.0/networks/lo").status == 404
+
+
+def test_same_name_in_two_projects(api, project, name):
+    """Two containers of one name at once, each with a card on one network: nothing of them is shared."""
+    reply = api.post("/1.0/networks", {"name": "prbr1", "config": {"ipv4.address": "192.0.2.1/24", "ipv6.address": "none"}})
+    assert reply.status == 201, reply
+    inside = project("pr1", {"features.images": "false"})
+    with_root(inside)
+    nic = {"eth0": {"type": "nic", "network": "prbr1", "name": "eth0", "security.ipv4_filtering": "true",
+                    "security.mac_filtering": "true"}}
+    try:
+        both = [api, inside]
+        failures = []
+
+        def launch(one):
+            try:
+                one.launch(name, devices=nic)
+            except AssertionError as e:
+                failures.append(e)
+
+        threads = [threading.Thread(target=launch, args=(one,)) for one in both]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert not failures
+        names = {one.get(f"/1.0/instances/{name}")["config"]["volatile.eth0.host_name"] for one in both}
+        assert len(names) == 2
+        for k, one in enumerate(both):
+            one.sh(name, f"echo {k} > /root/which")
+        assert [one.sh(name, "cat /root/which") for one in both] == ["0\n", "1\n"]
+        assert {i["project"] for i in api.get("/1.0/instances?recursion=1&all-projects=true") if i["name"] == name} == {
+            "default", "pr1"}
+        script = '[ "$1" = bound ] && echo "$ip" > /lease; exit 0'
+        for one in both:
+            one.sh(name, f"printf '#!/bin/sh\\n%s\\n' '{script}' > /script; chmod +x /script;"
+                         " busybox udhcpc -i eth0 -n -q -s /script -t 5 -T 1 >&2")
+        addresses = [one.sh(name, "cat /lease").strip() for one in both]
+        assert len(set(addresses)) == 2 and all(a.startswith("192.0.2.") for a in addresses), addresses
+        # each sees its own lease only
+        for one, address in zip(both, addresses):
+            leases = {l["address"] for l in one.get("/1.0/networks/prbr1/leases")}
+            assert address in leases and not leases & set(addresses) - {address}
+        # one goes, the other stays
+        inside.remove(name)
+        assert api.sh(name, "cat /root/which") == "0\n"
+        assert api.get(f"/1.0/instances/{name}")["status"] == "Running"
+    finally:
+        inside.remove(name)
+        api.remove(name)
+        assert api.delete("/1.0/networks/prbr1").status == 200
+
+
+def test_survives_a_restart(daemon, api, project, name):
+    inside = project("pr1", {"features.images": "false"})
+    with_root(inside)
+    inside.launch(name)
+    daemon.restart()
+    assert inside.get(f"/1.0/instances/{name}")["status"] == "Running"
+    assert inside.sh(name, "echo hi") == "hi\n"
+    assert api.get(f"{URL}/pr1")["config"]["features.images"] == "false"
+
+
+def test_events_name_the_project(api, project):
+    listener = api.websocket("/1.0/events?type=lifecycle&all-projects=true")
+    project("pr1")
+    opcode, payload = listener.recv_frame(timeout=10)
+    event = json.loads(payload)
+    assert event["metadata"]["action"] == "project-created" and event["metadata"]["source"] == f"{URL}/pr1"
+    assert event["project"] == "pr1"
+    listener.close()
