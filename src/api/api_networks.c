@@ -5,6 +5,7 @@
 #include "api/network_leases.h"
 #include "base/alloc.h"
 #include "base/str.h"
+#include "config/restrictions.h"
 
 struct network_body {
 	char *name;
@@ -75,17 +76,56 @@ static int show_interface(struct api_call *c, const char *name, struct shown *re
 	return 0;
 }
 
-/* All networks that this server can make, and the host's interfaces, are the default project's. */
-static int check_home(struct api_call *c, struct error *err)
+/* The configuration of the project that asks; one that is gone meanwhile restricts nothing and has nothing. */
+static void project_config(struct api_call *c, struct strmap *ret)
 {
-	return streq(c->home, "default") ? 0 : error_set(err, 404, "Network not found");
+	CLEANUP(db_project_done) struct db_project p = {0};
+	auto_error struct error gone = ERROR_INIT;
+
+	if (store_project_dup(c->api->store, c->project, &p, &gone) == 0)
+		strmap_copy(ret, &p.config);
+	else
+		error_ignore(&gone, "nothing is found in it");
+}
+
+/*
+ * May the project have to do with the network? All that this server can make, and the host's interfaces, are the
+ * default project's; a restricted project sees what its instances may use.
+ */
+static bool is_visible(struct api_call *c, const struct strmap *project, const char *name)
+{
+	bool managed;
+
+	mutex_lock(&c->api->store->lock);
+	managed = store_network_locked(c->api->store, name) != NULL;
+	mutex_unlock(&c->api->store->lock);
+	return streq(c->home, "default") && restrictions_allow_network(project, name, managed);
+}
+
+static int check_visible(struct api_call *c, const char *name, struct error *err)
+{
+	auto_strmap struct strmap project = STRMAP_INIT;
+
+	project_config(c, &project);
+	return is_visible(c, &project, name) ? 0 : error_set(err, 404, "Network not found");
+}
+
+/* Networks are shared: from a restricted project only administrators of the server change them. */
+static int check_may_change(struct api_call *c, struct error *err)
+{
+	auto_strmap struct strmap project = STRMAP_INIT;
+
+	project_config(c, &project);
+	if (identity_is_admin(&c->id) || !restrictions_apply(&project))
+		return 0;
+	return error_set(err, 403, "Networks cannot be changed from the restricted project \"%s\"", c->project);
 }
 
 static int show(struct api_call *c, const char *name, struct shown *ret, struct error *err)
 {
 	auto_error struct error absent = ERROR_INIT;
 
-	if (check_home(c, err) < 0)
+	if (check_visible(c, name, err) < 0)
 		return -err->errnum;
 	if (store_network_dup(c->api->store, name, &ret->row, &absent) < 0) {
 		error_ignore(&absent, "it may be an interface of the host");
@@ -153,17 +193,21 @@ static int list_networks(struct api_call *c, struct error *err)
 {
 	auto_strv struct strv names = STRV_INIT;
 	auto_strbuf struct strbuf suffix = STRBUF_INIT;
+	auto_strmap struct strmap project = STRMAP_INIT;
 	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	int r = network_names(c, &names, err);
 
 	if (r < 0)
 		return r;
+	project_config(c, &project);
 	jsonw_array_begin(&w);
 	for (size_t k = 0; k < names.len; k++) {
 		CLEANUP(shown_done) struct shown n = {0};
 		auto_error struct error gone = ERROR_INIT;
 
+		if (!is_visible(c, &project, names.items[k]))
+			continue;
 		if (!api_recursion(c))
 			jsonw_strf(&w, "/1.0/networks/%s%s", names.items[k], api_project_suffix(c, &suffix));
 		else if (show(c, names.items[k], &n, &gone) < 0 || write_network(c, &n, &w, &gone) < 0)
@@ -193,7 +237,7 @@ static int get_network(struct api_call *c, struct error *err)
 static int get_state(struct api_call *c, struct error *err)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
-	int r = check_home(c, err);
+	int r = check_visible(c, c->params[0], err);
 
 	if (r == 0)
 		r = network_render_state(c->api->networks, c->params[0], &JSONW(&b), err);
@@ -208,7 +252,7 @@ static int get_state(struct api_call *c, struct error *err)
 static int get_leases(struct api_call *c, struct error *err)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
-	int r = check_home(c, err);
+	int r = check_visible(c, c->params[0], err);
 
 	if (r == 0)
 		r = network_leases_write(c, c->params[0], &JSONW(&b), err);
@@ -225,7 +269,8 @@ static int get_leases(struct api_call *c, struct error *err)
 static int load(struct api_call *c, struct shown *ret, struct error *err)
 {
 	ret->managed = true;
-	if (check_home(c, err) < 0 || store_network_dup(c->api->store, c->params[0], &ret->row, err) < 0)
+	if (check_visible(c, c->params[0], err) < 0 ||
+	    store_network_dup(c->api->store, c->params[0], &ret->row, err) < 0)
 		return error_wrap(err, "Failed loading network");
 	return 0;
 }
@@ -254,6 +299,8 @@ static int post_network(struct api_call *c, struct error *err)
 	auto_free char *url = NULL;
 	int r = api_decode(c, network_fields, &body, NULL, err);
 
+	if (r == 0)
+		r = check_may_change(c, err);
 	if (r == 0 && !streq(c->home, "default"))
 		r = error_set(err, 400, "Network type does not support non-default projects");
 	if (r == 0)
@@ -284,6 +331,8 @@ static int change_held(struct api_call *c, bool replace, struct error *err)
 	char etag[65];
 	int r = load(c, &n, err);
 
+	if (r == 0)
+		r = check_may_change(c, err);
 	if (r == 0) {
 		network_etag(&n, etag);
 		r = api_check_etag(c, etag, err);
@@ -338,6 +387,8 @@ static int when_unused(struct api_call *c, const char *refusal,
 
 	instances_hold_references(c->api->instances);
 	r = load(c, &n, err);
+	if (r == 0)
+		r = check_may_change(c, err);
 	if (r == 0)
 		r = network_users(c, n.row.name, &users, err);
 	if (r == 0 && users.len)

@@ -288,6 +288,8 @@ static int change_held(struct api_call *c, bool replace, struct error *err)
 		r = check_rights(c, &before.config, &after.config, err);
 	if (r == 0)
 		r = check_features(c, &before, &after.config, err);
+	if (r == 0)
+		r = instances_check_project(c->api->instances, &after, err);
 	return r < 0 ? r : store_change(c, &before, &after, err);
 }
 
@@ -453,5 +455,11 @@ const struct api_route api_project_routes[] = {
 	 .flags = API_ANY_PROJECT,
 	 .handler = delete_project,
 	 .doc = "Delete an empty project"},
+	{.path = "/1.0/projects/{name}/state",
+	 .method = HTTP_GET,
+	 .perm = PERM_TRUSTED,
+	 .flags = API_ANY_PROJECT,
+	 .handler = project_state_get,
+	 .doc = "What a project may use, and what it does"},
 	{0},
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/str.h"
 #include "base/strbuf.h"
 
 void strv_done(struct strv *v)
@@ -108,6 +109,19 @@ void strv_split(struct strv *v, const char *s, char sep)
 		}
 		strv_take(v, xstrndup(s, (size_t)(end - s)));
 		s = end + 1;
+	}
+}
+
+void strv_split_list(struct strv *v, const char *s)
+{
+	auto_strv struct strv parts = STRV_INIT;
+
+	strv_split(&parts, s, ',');
+	for (size_t i = 0; i < parts.len; i++) {
+		const char *part = str_strip(parts.items[i]);
+
+		if (*part)
+			strv_add(v, part);
 	}
 }
 

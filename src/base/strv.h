@@ -30,5 +30,7 @@ bool strv_equal(const struct strv *a, const struct strv *b);
 void strv_split(struct strv *v, const char *s, char sep);
 /* Split at white space; no part is empty. */
 void strv_split_words(struct strv *v, const char *s);
+/* Split at commas as lists in configurations are: blanks around parts are cut, empty parts are left out. */
+void strv_split_list(struct strv *v, const char *s);
 /* Items joined by @sep; the caller frees. */
 char *strv_join(const struct strv *v, const char *sep);

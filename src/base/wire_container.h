@@ -67,6 +67,9 @@ enum {
 	WIRE_MOUNT_SHIFT = 4,
 };
 
+/* An option of mount entries that liblxc does not get to see: no symbolic link on the way to the source. */
+#define WIRE_MOUNT_NOFOLLOW "x-lxd.nofollow"
+
 /* Values of the fields above, the same on both sides. */
 enum wire_container_state { WIRE_STATE_STOPPED, WIRE_STATE_RUNNING, WIRE_STATE_FROZEN };
 enum wire_exec_end { WIRE_EXEC_EXITED, WIRE_EXEC_SIGNALED, WIRE_EXEC_NOT_FOUND, WIRE_EXEC_NOT_EXECUTABLE };

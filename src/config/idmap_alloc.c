@@ -141,20 +141,19 @@ void idmap_punch(struct idmap *m, struct idmap_entry e)
 	*m = out;
 }
 
-/* "N" or "N-M". */
-static int parse_range(const char *text, uint32_t *first, uint32_t *count)
+bool idmap_parse_range(const char *text, uint32_t *first, uint32_t *count)
 {
 	const char *dash = strchr(text, '-');
 	auto_free char *a = dash ? xstrndup(text, (size_t)(dash - text)) : xstrdup(text);
 	uint32_t last;
 
 	if (parse_u32(a, first) < 0)
-		return -EINVAL;
+		return false;
 	last = *first;
 	if (dash && (parse_u32(dash + 1, &last) < 0 || last < *first))
-		return -EINVAL;
+		return false;
 	*count = last - *first + 1;
-	return range_fits(*first, *count) ? 0 : -EINVAL;
+	return range_fits(*first, *count);
 }
 
 static int parse_raw_line(const char *line, struct idmap *ret, struct error *err)
@@ -170,8 +169,8 @@ static int parse_raw_line(const char *line, struct idmap *ret, struct error *err
 		return error_set(err, 400, "Invalid ID map line: %s", line);
 	e.is_uid = streq(words.items[0], "uid") || streq(words.items[0], "both");
 	e.is_gid = streq(words.items[0], "gid") || streq(words.items[0], "both");
-	if ((!e.is_uid && !e.is_gid) || parse_range(words.items[1], &e.host, &e.count) < 0 ||
-	    parse_range(words.items[2], &e.ns, &ns_count) < 0)
+	if ((!e.is_uid && !e.is_gid) || !idmap_parse_range(words.items[1], &e.host, &e.count) ||
+	    !idmap_parse_range(words.items[2], &e.ns, &ns_count))
 		return error_set(err, 400, "Invalid ID map line: %s", line);
 	if (e.count != ns_count)
 		return error_set(err, 400, "The ID map ranges are of different sizes: %s", line);

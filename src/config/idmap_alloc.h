@@ -32,5 +32,7 @@ int idmap_choose(const struct idmap *host, const struct strmap *config, const st
  * different sizes: ...`.
  */
 int idmap_parse_raw(const char *text, struct idmap *ret, struct error *err);
+/* "N" or "N-M": false when it is neither, or beyond 32 bits. */
+bool idmap_parse_range(const char *text, uint32_t *first, uint32_t *count);
 /* Map @e into @m, taking the container ids it covers away from the other entries. */
 void idmap_punch(struct idmap *m, struct idmap_entry e);

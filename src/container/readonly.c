@@ -1,9 +1,10 @@
-/* Read-only mounts that stay so: where the kernel can lock them before the container has them. */
+/* Mounts that liblxc cannot make as safely: read-only ones that stay so, and such whose source is held. */
 #include "container/readonly.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "base/str.h"
 #include "base/strbuf.h"
 #include "base/strv.h"
+#include "base/wire_container.h"
 
 #define MS_NOSUID_NODEV_NOEXEC (2ul | 4ul | 8ul)
 #define MS_REC_SLAVE ((1ul << 14) | (1ul << 19))
@@ -80,19 +82,53 @@ static char *quote(const char *path)
 	return strbuf_take(&b);
 }
 
-/* The source of an entry that is a read-only bind mount, or NULL. */
-static char *readonly_source(const struct strv *fields)
-{
-	auto_strv struct strv options = STRV_INIT;
-	auto_free char *source = NULL;
+/* A mount entry of the host's files that is made here rather than by liblxc. */
+struct entry {
+	struct strv fields;
+	struct strv options;
+	char *source;
+	bool readonly;
+	bool nofollow;
+};
 
-	if (fields->len < 4)
-		return NULL;
-	strv_split(&options, fields->items[3], ',');
-	if (!strv_contains(&options, "ro") || !strv_contains(&options, "bind"))
-		return NULL;
-	source = unquote(fields->items[0]);
-	return *source == '/' ? TAKE_PTR(source) : NULL;
+static void entry_done(struct entry *e)
+{
+	strv_done(&e->fields);
+	strv_done(&e->options);
+	free(e->source);
+}
+
+/* False: liblxc's. @lockable: read-only mounts stay so. */
+static bool read_entry(const char *value, bool lockable, struct entry *e)
+{
+	strv_split_words(&e->fields, value);
+	if (e->fields.len < 4)
+		return false;
+	strv_split(&e->options, e->fields.items[3], ',');
+	e->nofollow = strv_remove(&e->options, WIRE_MOUNT_NOFOLLOW);
+	e->readonly = lockable && strv_contains(&e->options, "ro") && strv_contains(&e->options, "bind");
+	e->source = unquote(e->fields.items[0]);
+	return (e->readonly || e->nofollow) && *e->source == '/';
+}
+
+/* A detached copy of the source's mount; -ENOENT: there is none. */
+static int open_source(const struct entry *e, struct error *err)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+	auto_close int source = -EBADF;
+	int tree;
+
+	if (!e->nofollow)
+		how.resolve = 0;
+	if (strv_contains(&e->options, "rbind"))
+		flags |= AT_RECURSIVE;
+	source = (int)syscall(SYS_openat2, AT_FDCWD, e->source, &how, sizeof(how));
+	if (source < 0 && errno == ELOOP && e->nofollow)
+		return error_set(err, 400, "Mount %s: symbolic links are not followed in restricted projects",
+				 e->source);
+	tree = source < 0 ? -1 : (int)syscall(SYS_open_tree, source, "", flags);
+	return tree < 0 ? error_errno(err, errno, "Open the source %s", e->source) : tree;
 }
 
 /* A folder beside the containers' that is always empty on the host. */
@@ -107,34 +143,34 @@ static int prepare(const char *lxcpath, struct error *err)
 	return r < 0 ? r : mounts_scratch(dir, err);
 }
 
-int readonly_take_entry(char **value, const char *lxcpath, unsigned *count, struct error *err)
+int readonly_take_entry(char **value, const char *lxcpath, bool lockable, unsigned *count, struct error *err)
 {
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-	auto_strv struct strv fields = STRV_INIT;
-	auto_free char *source = NULL;
+	CLEANUP(entry_done) struct entry e = {0};
+	auto_error struct error missing = ERROR_INIT;
 	auto_free char *path = NULL;
 	auto_free char *quoted = NULL;
+	auto_free char *options = NULL;
 	auto_close int tree = -EBADF;
 	int r;
 
-	strv_split_words(&fields, *value);
-	source = readonly_source(&fields);
-	if (!source)
+	if (!read_entry(*value, lockable, &e))
 		return 0;
-	tree = (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	tree = open_source(&e, e.nofollow ? err : &missing);
 	if (tree < 0)
-		return 0;
-	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
-		return error_errno(err, errno, "Make the mount of %s read-only", source);
+		return e.nofollow ? tree : 0;
+	if (e.readonly && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return error_errno(err, errno, "Make the mount of %s read-only", e.source);
 	r = *count == 0 ? prepare(lxcpath, err) : 0;
 	if (r < 0)
 		return r;
 	path = xasprintf("%s/.readonly/%u", lxcpath, (*count)++);
 	r = mounts_attach(tree, path, err);
 	if (r < 0)
-		return error_wrap(err, "Mount %s read-only", source);
+		return error_wrap(err, "Mount %s", e.source);
 	quoted = quote(path);
+	options = strv_join(&e.options, ",");
 	free(*value);
-	*value = xasprintf("%s %s %s %s 0 0", quoted, fields.items[1], fields.items[2], fields.items[3]);
+	*value = xasprintf("%s %s %s %s 0 0", quoted, e.fields.items[1], e.fields.items[2], options);
 	return 0;
 }

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /* Leave the mount namespace for a copy that gets the host's changes but passes on none. */
@@ -15,8 +17,10 @@ int mounts_scratch(const char *dir, struct error *err);
 int mounts_attach(int tree, const char *path, struct error *err);
 
 /*
- * The value of a "lxc.mount.entry" item with the source exchanged for a read-only mount of it that is made here, in
- * place of *@value; nothing happens for other mounts. The first one (*@count is 0) unshares the mount namespace. What
- * liblxc will complain about in its own words (a missing source) is left to it.
+ * The value of a "lxc.mount.entry" item with the source exchanged for a mount of it that is made here, in place of
+ * *@value: of read-only ones where they are @lockable, and of those with WIRE_MOUNT_NOFOLLOW, whose source is opened
+ * without following symbolic links (400 when there is one). Nothing happens for other mounts. The first one (*@count
+ * is 0) unshares the mount namespace. What liblxc will complain about in its own words (a missing source) is left to
+ * it.
  */
-int readonly_take_entry(char **value, const char *lxcpath, unsigned *count, struct error *err);
+int readonly_take_entry(char **value, const char *lxcpath, bool lockable, unsigned *count, struct error *err);

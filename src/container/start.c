@@ -42,8 +42,8 @@ static int configure(struct lxc_container *c, struct wire_reader *r, struct join
 
 		if (!key || !value)
 			return request_malformed(err);
-		if (lockable && streq(key, "lxc.mount.entry") &&
-		    readonly_take_entry(&value, c->config_path, &n_readonly, err) < 0)
+		if (streq(key, "lxc.mount.entry") &&
+		    readonly_take_entry(&value, c->config_path, lockable, &n_readonly, err) < 0)
 			return -err->errnum;
 		if (!c->set_config_item(c, key, value)) {
 			error_set(err, 400, "Set liblxc's \"%s\" to \"%s\": liblxc refused it", key, value);

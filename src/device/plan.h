@@ -16,7 +16,8 @@ struct device_mount {
 	bool is_dir;       /* target is made as a folder, else as a file */
 	bool readonly;
 	bool recursive;
-	bool shift; /* mount with the container's idmap, so that ids inside are those on disk */
+	bool nofollow; /* the way to the source has no symbolic link, however it changes until it is mounted */
+	bool shift;    /* mount with the container's idmap, so that ids inside are those on disk */
 };
 
 struct device_node {

@@ -8,6 +8,7 @@
 #include "config/keys.h"
 #include "device/device.h"
 #include "instance/nic_check.h"
+#include "instance/project_check.h"
 #include "instance/seccomp.h"
 
 static int check_profiles(const struct db_instance *row, struct error *err)
@@ -101,6 +102,8 @@ int instance_check(struct instances *all, const struct db_instance *row, const s
 	if (r == 0)
 		r = check_root_disk(all, row, old, ret, err);
 	if (r == 0)
+		r = project_check_instance(all, row, old, override, ret, err);
+	if (r == 0)
 		r = check_nics(all, row, old, override, ret, err);
 	if (r == 0)
 		r = check_idmap(all, row, ret, err);
@@ -113,6 +116,8 @@ int instances_check_profile(struct instances *all, const struct db_profile *chan
 	size_t n = instances_snapshot(all, &list);
 	int r = nic_check_profile(all, changed, err);
 
+	if (r == 0)
+		r = instances_check_profile_restrictions(all, changed, err);
 	for (size_t k = 0; k < n; k++) {
 		struct instance *i = list[k];
 
@@ -130,6 +135,10 @@ int instances_check_profile(struct instances *all, const struct db_profile *chan
 		instance_unref(i);
 	}
 	free(list);
+	mutex_lock(&all->lock);
+	if (r == 0)
+		r = project_check_profile_limits(all, changed, err);
+	mutex_unlock(&all->lock);
 	return r;
 }
 

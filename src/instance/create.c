@@ -13,6 +13,7 @@
 #include "config/expand.h"
 #include "instance/nic_check.h"
 #include "instance/nics.h"
+#include "instance/project_check.h"
 #include "storage/received.h"
 
 /* Profiles and configuration that come from the image or the original. */
@@ -78,12 +79,27 @@ static void set_identity(struct db_instance *row, bool received)
 		strmap_set(&row->volatile_, "volatile.apply_template", "copy");
 }
 
+/* The client's configuration, without what is not the client's to set: of a copy it is left out, else refused. */
+static int take_config(struct instances *all, const struct instance_create_spec *spec, struct strmap *ret,
+		       struct error *err)
+{
+	bool copied = spec->source == INSTANCE_SOURCE_COPY || spec->source == INSTANCE_SOURCE_RECEIVE;
+
+	strmap_copy(ret, spec->config);
+	if (copied)
+		return project_drop_volatile(all, spec->project, ret, err);
+	return project_check_volatile(all, spec->project, spec->name, &STRMAP_INIT, ret, err);
+}
+
 /* The row as asked for; volatile keys that a new instance has. */
 static int make_row(struct instances *all, const struct instance_create_spec *spec, struct db_instance *row,
 		    struct error *err)
 {
+	auto_strmap struct strmap config = STRMAP_INIT;
 	int r = take_from_source(all, spec, row, err);
 
+	if (r == 0)
+		r = take_config(all, spec, &config, err);
 	if (r < 0)
 		return r;
 	row->project = xstrdup(spec->project);
@@ -107,8 +123,8 @@ static int make_row(struct instances *all, const struct instance_create_spec *sp
 	}
 	if (spec->profiles)
 		strv_copy(&row->profiles, spec->profiles);
-	for (size_t k = 0; k < spec->config->len; k++) {
-		const struct strmap_item *it = &spec->config->items[k];
+	for (size_t k = 0; k < config.len; k++) {
+		const struct strmap_item *it = &config.items[k];
 
 		if (spec->source == INSTANCE_SOURCE_RECEIVE && belongs_to_other_server(it->key))
 			continue;

@@ -187,6 +187,30 @@ int instances_apply_profile(struct instances *all, const struct db_profile *befo
 /* Would the instances that use this profile still be valid with it? For the commit point of profiles. */
 int instances_check_profile(struct instances *all, const struct db_profile *changed, struct error *err);
 
+/* May the profile be in its project, if that is restricted? 403. Apart from its users, whom the check above looks at.
+ */
+int instances_check_profile_restrictions(struct instances *all, const struct db_profile *p, struct error *err);
+/*
+ * For the commit point of projects: do the instances and profiles in it keep its new limits and restrictions? 400
+ * naming the limit, 403 the instance. The references are held.
+ */
+int instances_check_project(struct instances *all, const struct db_project *changed, struct error *err);
+
+/* May snapshots of its instances, or exports of them, be made? 403 `Project "p" doesn't allow for snapshot creation`.
+ */
+int project_allows_snapshots(struct instances *all, const char *project, struct error *err);
+int project_allows_backups(struct instances *all, const char *project, struct error *err);
+
+/* What the instances of a project have been given, as far as they say. */
+struct instances_project_usage {
+	size_t instances;
+	uint64_t cpu;
+	uint64_t disk_bytes;
+	uint64_t memory_bytes;
+	uint64_t processes;
+};
+void instances_project_usage(struct instances *all, const char *project, struct instances_project_usage *ret);
+
 /* What uses a profile, pool or image: appends URLs. */
 void instances_using_profile(struct instances *all, const char *project, const char *profile, struct strv *urls);
 /* All that are in the project, also such as are being made or removed. */

@@ -15,6 +15,7 @@
 #include "device/device.h"
 #include "instance/apparmor.h"
 #include "instance/nics.h"
+#include "instance/project_check.h"
 #include "instance/seccomp.h"
 #include "storage/shift.h"
 
@@ -338,6 +339,8 @@ static int start_gather(struct start *s, struct strmap *changes, struct error *e
 		r = prepare_ids(s, changes, err);
 	if (r == 0)
 		r = devices_plan(&s->x.devices, &s->plan, err);
+	if (r == 0)
+		r = project_confine_disks(all, i->row.project, &s->plan, err);
 	if (r == 0)
 		r = dir_make_all(AT_FDCWD, s->logs, 0700, err);
 	if (r == 0)

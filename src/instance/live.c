@@ -1,6 +1,9 @@
 /* Changes to a running container: limits through its cgroups, devices by mounting and unmounting in its namespaces. */
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
@@ -10,6 +13,7 @@
 #include "config/expand.h"
 #include "device/device.h"
 #include "instance/nics.h"
+#include "instance/project_check.h"
 
 /* The running container that a change goes to. */
 struct live {
@@ -66,7 +70,8 @@ static int apply_limits(struct live *l, const struct strmap *before, const struc
 
 static int add_mount(struct live *l, const struct device_mount *m, struct error *err)
 {
-	auto_close int source = open(m->source, O_PATH | O_CLOEXEC);
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = m->nofollow ? RESOLVE_NO_SYMLINKS : 0};
+	auto_close int source = (int)syscall(SYS_openat2, AT_FDCWD, m->source, &how, sizeof(how));
 	struct container_mount_spec spec = {
 		.init_pidfd = l->pidfd,
 		.source_fd = source,
@@ -78,6 +83,9 @@ static int add_mount(struct live *l, const struct device_mount *m, struct error 
 	};
 	bool created;
 
+	if (source < 0 && errno == ELOOP && m->nofollow)
+		return error_set(err, 400, "Mount %s: symbolic links are not followed in restricted projects",
+				 m->source);
 	if (source < 0)
 		return error_errno(err, errno, "Open source %s of device \"%s\"", m->source, m->device);
 	if (m->options)
@@ -163,6 +171,8 @@ static int change_device(struct live *l, const char *name, const struct mapmap *
 	if (r < 0)
 		error_ignore(&undo, "what cannot be planned any more cannot be mounted either");
 	r = plan_one(after, name, &new, err);
+	if (r == 0)
+		r = project_confine_disks(l->i->all, l->i->row.project, &new, err);
 	if (r == 0)
 		r = remove_device(l, &old, name, err);
 	if (r == 0)

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "base/wire_container.h"
 #include "base/strbuf.h"
 #include "device/device.h"
 
@@ -300,6 +301,8 @@ static void add_mount(const struct lxcconf_input *in, const struct device_mount 
 		strbuf_append(&options, ",idmap=container");
 	if (m->options)
 		strbuf_appendf(&options, ",%s", m->options);
+	if (m->nofollow)
+		strbuf_append(&options, "," WIRE_MOUNT_NOFOLLOW);
 	strbuf_appendf(&options, ",create=%s", m->is_dir ? "dir" : "file");
 	lxcconf_addf(c, "lxc.mount.entry", "%s %s none %s 0 0", source, target, strbuf_str(&options));
 }

@@ -7,6 +7,7 @@
 #include "base/strbuf.h"
 #include "instance/nic_check.h"
 #include "instance/nics.h"
+#include "instance/project_check.h"
 
 /* Copy of all that instance_update() may change, and what it needs beside. */
 static void row_copy(struct db_instance *to, const struct db_instance *from)
@@ -113,15 +114,20 @@ static int check_profiles_exist(struct instances *all, const struct db_instance 
 	return r;
 }
 
-/* Has another instance taken an address since the check? The caller holds the references, as all do who store NICs. */
-static int check_nics_again(struct instance *i, const struct db_instance *row, const struct mapmap *devices,
-			    struct error *err)
+/*
+ * Has another instance taken an address since the check, or what the project had left? The caller holds the references,
+ * as all do who store NICs, instances or projects.
+ */
+static int check_others_again(struct instance *i, const struct db_instance *row, const struct instance_expanded *x,
+			      struct error *err)
 {
-	struct nic_check c = {.reason = NIC_CHECK_UPDATE, .row = row, .old = &i->row, .devices = devices};
+	struct nic_check c = {.reason = NIC_CHECK_UPDATE, .row = row, .old = &i->row, .devices = &x->devices};
 	int r;
 
 	mutex_lock(&i->all->lock);
 	r = nic_check(i->all, &c, err);
+	if (r == 0)
+		r = project_check_instance(i->all, row, &i->row, NULL, x, err);
 	mutex_unlock(&i->all->lock);
 	return r;
 }
@@ -164,7 +170,7 @@ static int commit(struct instance *i, struct db_instance *row, const struct inst
 	instances_hold_references(i->all);
 	r = check_profiles_exist(i->all, row, err);
 	if (r == 0)
-		r = check_nics_again(i, row, &after->devices, err);
+		r = check_others_again(i, row, after, err);
 	keep_own_keys(i, row);
 	if (r == 0)
 		r = write_row(i, row, err);
@@ -202,6 +208,8 @@ static int update_busy(struct instance *i, const struct instance_put *put, struc
 	row_copy(&row, &i->row);
 	apply_put(&row, put);
 	r = check_volatile(&i->row.volatile_, &row.volatile_, err);
+	if (r == 0)
+		r = project_check_volatile(i->all, row.project, row.name, &i->row.volatile_, &row.volatile_, err);
 	if (r == 0)
 		r = instance_expand(i->all, &i->row, NULL, &before, err);
 	if (r == 0)

@@ -86,6 +86,7 @@ static const struct route_access route_access[] = {
 	{"PUT", "/1.0/projects/{name}", "++++--"},
 	{"PATCH", "/1.0/projects/{name}", "++++--"},
 	{"DELETE", "/1.0/projects/{name}", "++----"},
+	{"GET", "/1.0/projects/{name}/state", "++++--"},
 	{"GET", "/1.0/resources", "++++--"},
 	{"GET", "/1.0/storage-pools", "++++--"},
 	{"POST", "/1.0/storage-pools", "++----"},

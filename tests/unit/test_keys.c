@@ -136,7 +136,8 @@ static void keys_for_later(void **state UNUSED)
 	expect_error(check(CONFIG_SCOPE_SERVER, "cluster.https_address", ":8443", &err), &err, 400, "not supported");
 	expect_ok(check(CONFIG_SCOPE_SERVER, "cluster.https_address", "", &err), &err);
 	expect_error(check(CONFIG_SCOPE_POOL, "volume.size", "1GB", &err), &err, 400, "not supported");
-	expect_error(check(CONFIG_SCOPE_PROJECT, "restricted", "true", &err), &err, 400, "not supported");
+	expect_error(check(CONFIG_SCOPE_PROJECT, "images.auto_update_cached", "true", &err), &err, 400,
+		     "not supported");
 }
 
 static void other_scopes(void **state UNUSED)
