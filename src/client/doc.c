@@ -19,6 +19,7 @@ static const char *const pool_fields[] = {"config", "description", NULL};
 static const char *const image_fields[] = {"auto_update", "properties", "public", "expires_at", "profiles", NULL};
 static const char *const certificate_fields[] = {"name", "type", "restricted", "projects", "certificate", NULL};
 static const char *const network_fields[] = {"config", "description", NULL};
+static const char *const project_fields[] = {"config", "description", NULL};
 static const char *const server_fields[] = {"config", NULL};
 
 const struct doc_kind doc_instance = {"instance", instance_fields, bools, "config"};
@@ -28,6 +29,7 @@ const struct doc_kind doc_storage_pool = {"storage pool", pool_fields, bools, "c
 const struct doc_kind doc_image = {"image", image_fields, bools, "properties"};
 const struct doc_kind doc_certificate = {"certificate", certificate_fields, bools, "config"};
 const struct doc_kind doc_network = {"network", network_fields, bools, "config"};
+const struct doc_kind doc_project = {"project", project_fields, bools, "config"};
 /* core.trust_password shows as the boolean true */
 static const char *const server_typed[] = {"core.trust_password", NULL};
 const struct doc_kind doc_server = {"server", server_fields, server_typed, "config"};

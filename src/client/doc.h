@@ -21,7 +21,7 @@ struct doc_kind {
 };
 
 extern const struct doc_kind doc_instance, doc_snapshot, doc_profile, doc_storage_pool, doc_image, doc_server,
-	doc_certificate, doc_network;
+	doc_certificate, doc_network, doc_project;
 
 struct doc {
 	const struct doc_kind *kind;

@@ -18,6 +18,7 @@ static const struct entity {
 } entities[] = {
 	{"lxc network ", "/1.0/networks/%s", &doc_network, "Network", .may_be_unmanaged = true},
 	{"lxc profile ", "/1.0/profiles/%s", &doc_profile, "Profile", .blank_for_unset = true},
+	{"lxc project ", "/1.0/projects/%s", &doc_project, "Project", .blank_for_unset = true},
 	{"lxc storage ", "/1.0/storage-pools/%s", &doc_storage_pool, "Storage pool"},
 };
 
