@@ -225,20 +225,34 @@ static int source_image(struct api_call *c, struct source_body *src, struct inst
 	return error_set(err, 400, "Must specify one of alias, fingerprint or properties for init from image");
 }
 
+/* Another project than the request's: who holds nothing in it does not hear whether it is there. */
+static int check_project(struct api_call *c, enum permission perm, const char *project, struct error *err)
+{
+	if (!authorize(&c->id, perm, project))
+		return error_set(err, 403, "not authorized");
+	if (!store_has_project(c->api->store, project))
+		return error_set(err, 404, "Failed loading project \"%s\": Project not found", project);
+	return 0;
+}
+
 static int source_copy(struct api_call *c, struct source_body *src, struct instance_job *j, struct error *err)
 {
+	const char *project = str_is_empty(src->project) ? c->project : src->project;
+	int r;
+
 	j->source = INSTANCE_SOURCE_COPY;
 	if (str_is_empty(src->source))
 		return error_set(err, 400, "Must specify a source instance");
-	if (!str_is_empty(src->project) && !streq(src->project, c->project))
-		return error_set(err, 404, "Failed loading project \"%s\": Project not found", src->project);
+	r = check_project(c, PERM_PROJECT_VIEW, project, err);
+	if (r < 0)
+		return r;
 	if (src->live)
 		return error_set(err, 400, "Live copies are not supported by this server yet");
 	if (src->refresh)
 		return error_set(err, 400, "Refreshing copies are not supported by this server yet");
 	if (strchr(src->source, '/'))
 		return error_set(err, 400, "Copies of snapshots are not supported by this server yet");
-	return instance_find(c->api->instances, c->project, src->source, &j->original, err);
+	return instance_find(c->api->instances, project, src->source, &j->original, err);
 }
 
 static int source_none(struct api_call *c UNUSED, struct source_body *src UNUSED, struct instance_job *j,
@@ -572,6 +586,40 @@ static int rename_run(struct operation *op UNUSED, void *arg, struct error *err)
 	return r;
 }
 
+/* --- to another project --- */
+
+static int move_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	struct instance_job *j = arg;
+	auto_free char *url = xasprintf("/1.0/instances/%s", j->new_name);
+	int r = instance_move(j->instance, j->new_project, j->new_name, err);
+
+	if (r < 0)
+		return r;
+	instance_job_event(j, j->name, "instance-deleted");
+	api_lifecycle_as(j->api, j->new_project, &j->id, "instance-created", url);
+	return 0;
+}
+
+static int move_to_project(struct api_call *c, const char *project, const char *name, struct instance *i,
+			   struct error *err)
+{
+	struct instance_job *j;
+	int r = check_project(c, PERM_INSTANCE_EDIT, project, err);
+
+	if (r == 0)
+		r = name_check_instance(name, err);
+	if (r < 0)
+		return r;
+	if (streq(project, c->project))
+		return error_set(err, 400, "The instance is in project \"%s\" already", project);
+	j = instance_job_new(c, c->params[0], i);
+	j->new_name = xstrdup(name);
+	j->new_project = xstrdup(project);
+	instance_job_start(c, j, "Moving instance", move_run);
+	return 0;
+}
+
 /* --- to another server --- */
 
 static int send_volume(void *arg, const struct instance_volume *volume, struct error *err)
@@ -661,9 +709,10 @@ static int post_to_instance(struct api_call *c, struct error *err)
 
 	if (r == 0)
 		r = api_decode(c, rename_fields, &body, NULL, err);
-	if (r == 0 && (!str_is_empty(body.pool) || !str_is_empty(body.project)))
-		r = error_set(err, 400,
-			      "Moving instances to another pool or project is not supported by this server yet");
+	if (r == 0 && !str_is_empty(body.pool))
+		r = error_set(err, 400, "Moving instances to another pool is not supported by this server yet");
+	if (r == 0 && !str_is_empty(body.project))
+		return move_to_project(c, body.project, str_is_empty(body.name) ? c->params[0] : body.name, i, err);
 	if (r == 0 && body.migration)
 		return migrate_instance(c, &body, i, err);
 	if (r == 0)
@@ -736,7 +785,7 @@ const struct api_route api_instance_routes[] = {
 	 .perm = PERM_INSTANCE_EDIT,
 	 .handler = post_to_instance,
 	 .body = rename_fields,
-	 .doc = "Rename an instance, or send it to another server"},
+	 .doc = "Rename an instance, move it to another project, or send it to another server"},
 	{.path = "/1.0/instances/{name}",
 	 .method = HTTP_DELETE,
 	 .perm = PERM_INSTANCE_EDIT,

@@ -18,6 +18,7 @@ void instance_job_free(void *arg)
 	free(j->fingerprint);
 	image_request_done(&j->remote);
 	free(j->new_name);
+	free(j->new_project);
 	migration_session_unref(j->migration);
 	if (j->begun)
 		instance_create_abandon(j->begun);

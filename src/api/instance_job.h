@@ -29,6 +29,7 @@ struct instance_job {
 	struct image_request remote; /* the image, when it is on another server */
 	struct instance *original;
 	char *new_name;
+	char *new_project; /* NULL: it stays */
 	/* from or to another server */
 	struct migration_session *migration;
 	struct instance *begun; /* created as far as its name is taken */

@@ -13,6 +13,9 @@ static int open_both(struct cli *c, struct target *source, struct target *dest, 
 {
 	int r = target_open_named(c, cli_arg(c, 0), "source instance", source, err);
 
+	/* to another project under the same name */
+	if (r >= 0 && !cli_arg(c, 1) && option_str(c->options, "target-project"))
+		return target_open(c, cli_arg(c, 0), dest, err);
 	return r < 0 ? r : target_open(c, cli_arg(c, 1), dest, err);
 }
 
@@ -69,12 +72,15 @@ static int copy_profiles(const struct json *source, struct cli *c, struct strv *
 	return json_to_strv(json_get(source, "profiles"), "profiles", ret, err);
 }
 
-static void write_source(struct cli *c, struct jsonw *w, const char *source)
+/* @project is the source's. */
+static void write_source(struct cli *c, struct jsonw *w, const char *source, const char *project)
 {
 	jsonw_key(w, "source");
 	jsonw_object_begin(w);
 	jsonw_kv_str(w, "type", "copy");
 	jsonw_kv_str(w, "source", source);
+	if (option_str(c->options, "target-project"))
+		jsonw_kv_str(w, "project", project);
 	jsonw_kv_bool(w, "instance_only", option_bool(c->options, "instance-only"));
 	jsonw_kv_bool(w, "refresh", option_bool(c->options, "refresh"));
 	jsonw_kv_bool(w, "allow_inconsistent", option_bool(c->options, "allow-inconsistent"));
@@ -132,7 +138,9 @@ static char *source_url(const char *name)
 static int copy_on_server(struct copying *cp, const struct target *source, const struct target *dest,
 			  struct json **ret_op, struct error *err)
 {
+	const char *project = option_str(cp->c->options, "target-project");
 	auto_api_reply struct api_reply reply = API_REPLY_INIT;
+	auto_free char *url = NULL;
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	int r;
@@ -141,9 +149,10 @@ static int copy_on_server(struct copying *cp, const struct target *source, const
 	r = copy_members(cp, &w, err);
 	if (r < 0)
 		return r;
-	write_source(cp->c, &w, source->name);
+	write_source(cp->c, &w, source->name, str_is_empty(source->api->project) ? "default" : source->api->project);
 	jsonw_object_end(&w);
-	r = api_call(dest->api, "POST", "/1.0/instances", b.data, NULL, &reply, err);
+	url = project ? cli_url("/1.0/instances?project=%s", project) : xstrdup("/1.0/instances");
+	r = api_call(dest->api, "POST", url, b.data, NULL, &reply, err);
 	return r < 0 ? r : cli_wait(cp->c, dest->api, &reply, ret_op, err);
 }
 
@@ -151,6 +160,7 @@ static int copy_between(struct copying *cp, const struct target *source, const s
 			struct json **ret_op, struct error *err)
 {
 	const char *mode = option_str(cp->c->options, "mode");
+	const char *project = option_str(cp->c->options, "target-project");
 	const char *status = json_get_str(cp->inst, "status");
 	bool runs = status && !streq(status, "Stopped");
 	struct migration m = {.c = cp->c,
@@ -162,6 +172,10 @@ static int copy_between(struct copying *cp, const struct target *source, const s
 			      .body = copy_members,
 			      .body_arg = cp};
 
+	if (project) {
+		free(dest->api->project);
+		dest->api->project = xstrdup(project);
+	}
 	if (strchr(source->name, '/'))
 		return error_set(err, 501, "Copies of snapshots between servers are not supported yet");
 	if (option_bool(cp->c->options, "refresh"))
@@ -211,35 +225,38 @@ static int run_copy(struct cli *c, struct error *err)
 
 /* POST {name, and what else is asked} to the instance or snapshot. */
 static int post_rename(struct cli *c, struct api *a, const char *url, const char *name, const char *pool,
-		       struct error *err)
+		       const char *project, struct error *err)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 
 	jsonw_object_begin(&w);
 	jsonw_kv_str(&w, "name", name);
-	if (pool) {
+	if (pool || project) {
 		jsonw_kv_bool(&w, "migration", true);
 		jsonw_kv_bool(&w, "instance_only", option_bool(c->options, "instance-only"));
-		jsonw_kv_str(&w, "pool", pool);
 	}
+	if (pool)
+		jsonw_kv_str(&w, "pool", pool);
+	if (project)
+		jsonw_kv_str(&w, "project", project);
 	jsonw_object_end(&w);
 	return cli_do(c, a, "POST", url, strbuf_str(&b), NULL, err);
 }
 
 static int rename_target(struct cli *c, struct target *source, const char *new_name, const char *pool,
-			 struct error *err)
+			 const char *project, struct error *err)
 {
 	const char *slash = strchr(source->name, '/');
 	const char *new_slash = strchr(new_name, '/');
 	auto_free char *url = source_url(source->name);
 
 	if (!slash)
-		return post_rename(c, source->api, url, new_name, pool, err);
+		return post_rename(c, source->api, url, new_name, pool, project, err);
 	if (!new_slash || new_slash - new_name != slash - source->name ||
 	    strncmp(source->name, new_name, (size_t)(slash - source->name)) != 0)
 		return error_set(err, 400, "Invalid new snapshot name, parent must be the same as source");
-	return post_rename(c, source->api, url, new_slash + 1, NULL, err);
+	return post_rename(c, source->api, url, new_slash + 1, NULL, NULL, err);
 }
 
 /* To another server: a copy that stays the same instance, then the original goes. */
@@ -259,27 +276,27 @@ static int move_on_server(struct cli *c, struct target *source, const struct tar
 {
 	static const char *const unsupported[] = {"config", "device", "profile", "no-profiles"};
 	const char *pool = option_str(c->options, "storage");
+	const char *project = option_str(c->options, "target-project");
 
 	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
 		if (option_given(c->options, unsupported[i]))
-			return pool ? error_set(err, 501, "move --%s is not supported on one server yet",
-						unsupported[i])
-				    : error_set(err, 400, "Can't override configuration or profiles in local rename");
-	if (!*dest->name && !pool)
+			return pool || project ? error_set(err, 501, "move --%s is not supported on one server yet",
+							   unsupported[i])
+					       : error_set(err, 400,
+							   "Can't override configuration or profiles in local rename");
+	if (!*dest->name && !pool && !project)
 		return error_set(err, 400, "Missing new instance name");
-	return rename_target(c, source, *dest->name ? dest->name : source->name, pool, err);
+	return rename_target(c, source, *dest->name ? dest->name : source->name, pool, project, err);
 }
 
 static int run_move(struct cli *c, struct error *err)
 {
-	static const char *const unsupported[] = {"target", "target-project"};
 	auto_target struct target source = TARGET_INIT;
 	auto_target struct target dest = TARGET_INIT;
 	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
-		if (option_given(c->options, unsupported[i]))
-			return error_set(err, 501, "move --%s is not supported yet", unsupported[i]);
+	if (option_given(c->options, "target"))
+		return error_set(err, 501, "move --target is not supported yet");
 	r = open_both(c, &source, &dest, err);
 	if (r < 0)
 		return r;
@@ -300,7 +317,7 @@ static int run_rename(struct cli *c, struct error *err)
 		return r;
 	if (colon)
 		return error_set(err, 400, "Can't specify a different remote for rename");
-	return rename_target(c, &source, new_name, NULL, err);
+	return rename_target(c, &source, new_name, NULL, NULL, err);
 }
 
 #define COPY_OPTIONS                                                                                   \

@@ -32,7 +32,8 @@ struct db_instance {
 	char *architecture;
 	char *description;
 	char *pool;    /* where its root file system is */
-	char *staging; /* uuid of its tree while creating or deleting, new name while renaming, else NULL */
+	char *staging; /* uuid of its tree while creating or deleting, new name (PROJECT/NAME to another project) while
+			  renaming, else NULL */
 	bool ephemeral;
 	struct strmap config;    /* without volatile.* */
 	struct strmap volatile_; /* keys with their volatile. prefix */
@@ -165,8 +166,9 @@ int db_instance_update(struct db *db, const struct db_instance *row, struct erro
 int db_instance_set_phase(struct db *db, int64_t id, enum db_phase phase, const char *staging, struct error *err);
 /* Writes the volatile keys and last_used only. */
 int db_instance_set_volatile(struct db *db, const struct db_instance *row, struct error *err);
-/* The new name, and phase ready. */
+/* The new name (and project), and phase ready. */
 int db_instance_rename(struct db *db, int64_t id, const char *name, struct error *err);
+int db_instance_move(struct db *db, int64_t id, const char *project, const char *name, struct error *err);
 int db_instance_delete(struct db *db, int64_t id, struct error *err);
 
 /*

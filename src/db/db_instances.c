@@ -133,6 +133,13 @@ int db_instance_rename(struct db *db, int64_t id, const char *name, struct error
 	return db_run(db, err, sql, "si", name, id);
 }
 
+int db_instance_move(struct db *db, int64_t id, const char *project, const char *name, struct error *err)
+{
+	static const char sql[] = "UPDATE instances SET project=?, name=?, phase=0, staging=NULL WHERE id=?";
+
+	return db_run(db, err, sql, "ssi", project, name, id);
+}
+
 int db_instance_delete(struct db *db, int64_t id, struct error *err)
 {
 	static const char sql[] = "DELETE FROM instances WHERE id=?";

@@ -439,7 +439,7 @@ int instance_with_volume(struct instance *i,
 	return r;
 }
 
-static int remove_side_folders(struct instances *all, const char *volume, struct error *err)
+int instance_remove_side_folders(struct instances *all, const char *volume, struct error *err)
 {
 	auto_free char *logs = path_join(all->logs_dir, volume);
 	auto_free char *devices = path_join(all->devices_dir, volume);
@@ -476,7 +476,7 @@ int instance_delete_busy(struct instance *i, struct error *err)
 	nics_remove_entries(i);
 	r = storage_volume_discard(&pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
 	if (r == 0)
-		r = remove_side_folders(all, volume, err);
+		r = instance_remove_side_folders(all, volume, err);
 	if (r == 0)
 		r = db_instance_delete(all->store->db, i->row.id, err);
 	if (r < 0)
@@ -504,99 +504,6 @@ int instance_delete(struct instance *i, struct error *err)
 		r = error_set(err, 400, "Container is protected");
 	else
 		r = instance_delete_busy(i, err);
-	mutex_unlock(&i->busy);
-	return r;
-}
-
-/* Its new name in memory: its place in the sorted list changes. */
-static void set_name(struct instance *i, const char *name)
-{
-	struct instances *all = i->all;
-
-	mutex_lock(&all->lock);
-	mutex_is_held(&i->all->lock);
-	instance_ref(i);
-	instances_remove_locked(all, i);
-	strv_take(&i->old_names, i->row.name);
-	i->row.name = xstrdup(name);
-	instances_insert_locked(all, i);
-	instance_touch_locked(i);
-	instance_unref(i);
-	mutex_unlock(&all->lock);
-}
-
-/* Is the new name free among the names in DNS of its networks? */
-static int check_new_name(struct instance *i, const char *name, struct error *err)
-{
-	CLEANUP(instance_expanded_done) struct instance_expanded x = {0};
-	auto_free char *new_name = xstrdup(name);
-	struct db_instance row;
-	struct nic_check c = {.reason = NIC_CHECK_RENAME, .row = &row, .old = &i->row, .devices = &x.devices};
-	int r;
-
-	mutex_lock(&i->all->lock);
-	row = i->row; /* borrows all but the name */
-	row.name = new_name;
-	r = instance_expand(i->all, &i->row, NULL, &x, err);
-	if (r == 0)
-		r = nic_check(i->all, &c, err);
-	mutex_unlock(&i->all->lock);
-	return r;
-}
-
-/* The row says that a rename is under way: a restart finds the tree under either name and puts the old one back. */
-static int rename_busy(struct instance *i, const char *name, struct error *err)
-{
-	struct instances *all = i->all;
-	struct db *db = all->store->db;
-	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	CLEANUP(instance_unrefp) struct instance *other = NULL;
-	auto_free char *old_volume = instance_lxc_name(i);
-	auto_free char *new_volume = instance_full_name(i->row.project, name);
-	auto_error struct error undo = ERROR_INIT;
-	int r = instance_pool_open(all, i->row.pool, &pool, err);
-
-	if (r == 0 && instance_find(all, i->row.project, name, &other, &undo) == 0)
-		r = error_set(err, 409, "Name \"%s\" already in use", name);
-	if (r == 0)
-		r = check_new_name(i, name, err);
-	if (r == 0)
-		r = db_instance_set_phase(db, i->row.id, DB_RENAMING, name, err);
-	if (r < 0)
-		return r;
-	error_clear(&undo);
-	nics_remove_entries(i);
-	r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, old_volume, new_volume, err);
-	if (r == 0) {
-		r = db_instance_rename(db, i->row.id, name, err);
-		if (r < 0)
-			storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, new_volume, old_volume, &undo);
-	}
-	if (r < 0) {
-		if (db_instance_set_phase(db, i->row.id, DB_READY, NULL, &undo) < 0)
-			log_error("failed rename is undone at the next start", LOG_STR("instance", old_volume),
-				  LOG_ERR(&undo));
-		nics_write_entries(i, NULL);
-		return r;
-	}
-	set_name(i, name);
-	nics_write_entries(i, NULL);
-	if (remove_side_folders(all, old_volume, &undo) < 0)
-		log_warn("logs of a renamed instance stay", LOG_STR("instance", old_volume), LOG_ERR(&undo));
-	return 0;
-}
-
-int instance_rename(struct instance *i, const char *name, struct error *err)
-{
-	int r;
-
-	mutex_lock(&i->busy);
-	if (i->gone)
-		r = error_set(err, 404, "Instance not found");
-	else if (instance_state(i) != CONTAINER_STOPPED)
-		r = error_set(err, 400, "Renaming of running container not allowed");
-	else
-		r = rename_busy(i, name, err);
 	mutex_unlock(&i->busy);
 	return r;
 }

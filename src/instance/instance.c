@@ -282,12 +282,22 @@ static int undo_row(struct instances *all, struct instance *i, struct error *err
 	return 0;
 }
 
+/* The volume's name after the rename that was begun; to another project its staging is PROJECT/NAME. */
+static char *renamed_volume(const struct instance *i)
+{
+	const char *slash = strchr(i->row.staging, '/');
+	auto_free char *project = slash ? xstrndup(i->row.staging, (size_t)(slash - i->row.staging))
+					: xstrdup(i->row.project);
+
+	return instance_full_name(project, slash ? slash + 1 : i->row.staging);
+}
+
 /* A rename that a crash cut: the tree has its old or its new name, the row still the old one. */
 static int undo_rename(struct instances *all, struct instance *i, struct error *err)
 {
 	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
 	auto_free char *old_volume = instance_full_name(i->row.project, i->row.name);
-	auto_free char *new_volume = instance_full_name(i->row.project, i->row.staging);
+	auto_free char *new_volume = renamed_volume(i);
 	auto_close int old_fd = -EBADF;
 	auto_error struct error absent = ERROR_INIT;
 	int r = instance_pool_open(all, i->row.pool, &pool, err);

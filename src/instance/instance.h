@@ -105,7 +105,7 @@ int instances_render(struct instances *all, const char *project, enum instance_l
  */
 void instances_metrics(struct instances *all, const char *project, struct metrics *out);
 
-/* --- creation and removal (create.c) --- */
+/* --- creation and removal (create.c), renames (move.c) --- */
 
 enum instance_source {
 	INSTANCE_SOURCE_NONE,
@@ -159,6 +159,12 @@ int instance_with_volume(struct instance *i,
 int instance_delete(struct instance *i, struct error *err);
 /* Errors: 400 running; 409 the name is taken. @name is checked. */
 int instance_rename(struct instance *i, const char *name, struct error *err);
+/*
+ * To another project, under @name (checked): in one step, and as if it were made there, with all that its limits and
+ * restrictions ask. Whoever holds @i afterwards holds one that is gone. Errors: 400 running, or what instance_check()
+ * refuses; 403 the project's; 404 no such project; 409 the name is taken.
+ */
+int instance_move(struct instance *i, const char *project, const char *name, struct error *err);
 
 /* --- change (update.c) --- */
 

@@ -114,6 +114,10 @@ void instance_mark_log(struct instance *i);
 bool instance_reboot_failed(struct instance *i);
 /* After a stop, with busy held: volatile keys, device nodes, removal of ephemeral ones. */
 void instance_after_stop(struct instance *i);
+/* Logs and what else is kept of an instance beside its volume, under liblxc's name of it. */
+int instance_remove_side_folders(struct instances *all, const char *volume, struct error *err);
+/* A deep copy, but for the phase's staging. */
+void instance_row_copy(struct db_instance *to, const struct db_instance *from);
 int instance_delete_busy(struct instance *i, struct error *err);
 /* Write changed volatile keys to the database. */
 int instance_save_volatile(struct instance *i, const struct strmap *changes, bool used_now, struct error *err);

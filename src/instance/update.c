@@ -9,8 +9,7 @@
 #include "instance/nics.h"
 #include "instance/project_check.h"
 
-/* Copy of all that instance_update() may change, and what it needs beside. */
-static void row_copy(struct db_instance *to, const struct db_instance *from)
+void instance_row_copy(struct db_instance *to, const struct db_instance *from)
 {
 	*to = (struct db_instance){
 		.id = from->id,
@@ -205,7 +204,7 @@ static int update_busy(struct instance *i, const struct instance_put *put, struc
 	if (i->gone)
 		return error_set(err, 404, "Instance not found");
 	mutex_lock(&i->all->lock);
-	row_copy(&row, &i->row);
+	instance_row_copy(&row, &i->row);
 	apply_put(&row, put);
 	r = check_volatile(&i->row.volatile_, &row.volatile_, err);
 	if (r == 0)
