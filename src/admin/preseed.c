@@ -55,6 +55,7 @@ static const struct kind {
 } kinds[] = {
 	{"networks", "/1.0/networks", "Network", "local member network", " in project \"default\"", false, "type"},
 	{"storage_pools", "/1.0/storage-pools", "Storage pool", "storage pool", "", false, "driver"},
+	{"projects", "/1.0/projects", "Project", "project", "", false, NULL},
 	{"profiles", "/1.0/profiles", "Profile", "profile", "", true, NULL},
 };
 
@@ -250,7 +251,6 @@ static int apply_server_config(struct api *a, const struct json *config, struct 
 /* Parts of LXD that do not exist here yet must not be dropped in silence. */
 static int refuse_unsupported(const struct json *preseed, struct error *err)
 {
-	const struct json *projects = json_get(preseed, "projects");
 	const struct json *networks = json_get(preseed, "networks");
 	const struct json *cluster = json_get(preseed, "cluster");
 
@@ -261,15 +261,10 @@ static int refuse_unsupported(const struct json *preseed, struct error *err)
 		const char *project = json_get_str(json_at(networks, i), "project");
 
 		if (!str_is_empty(project) && !streq(project, "default"))
-			return error_set(err, 501, "The preseed names project \"%s\": only default is supported yet",
+			return error_set(err, 501,
+					 "The preseed has a network in project \"%s\": all that this server can make "
+					 "are in project \"default\"",
 					 project);
-	}
-	for (size_t i = 0; i < json_len(projects); i++) {
-		const char *name = json_get_str(json_at(projects, i), "name");
-
-		if (!name || !streq(name, "default"))
-			return error_set(err, 501, "The preseed names project \"%s\": only default is supported yet",
-					 name ? name : "");
 	}
 	return 0;
 }

@@ -7,7 +7,8 @@
 #include "http/client_api.h"
 
 /*
- * Apply @preseed: members config, networks, storage_pools, profiles; other projects and a cluster are refused (501).
+ * Apply @preseed: members config, networks, storage_pools, projects, profiles; a cluster, and networks outside
+ * the default project, are refused (501).
  * Existing objects are merged with, missing ones created. On failure all that this call did is undone.
  */
 int preseed_apply(struct api *a, const struct json *preseed, struct error *err);

@@ -362,9 +362,10 @@ static int export_split(struct api_call *c, const struct db_image *img, struct e
 	auto_free char *type = xasprintf("multipart/form-data; boundary=%s", boundary);
 	auto_free char *tail = xasprintf("--%s--\r\n", boundary);
 	auto_free char *dir = xasprintf("%s/images", c->api->lxd_dir);
-	auto_close int meta = image_file_open(c->api->images, img->fingerprint, IMAGE_PART_META, err);
+	auto_close int meta = image_file_open(c->api->images, img->project, img->fingerprint, IMAGE_PART_META, err);
 	auto_close int rootfs = meta < 0 ? -EBADF
-					 : image_file_open(c->api->images, img->fingerprint, IMAGE_PART_ROOTFS, err);
+					 : image_file_open(c->api->images, img->project, img->fingerprint,
+							   IMAGE_PART_ROOTFS, err);
 	auto_close int out = -EBADF;
 	int r;
 
@@ -428,7 +429,7 @@ static int export_image(struct api_call *c, struct error *err)
 	if (img.split) {
 		r = export_split(c, &img, err);
 	} else {
-		fd = image_file_open(c->api->images, img.fingerprint, IMAGE_PART_META, err);
+		fd = image_file_open(c->api->images, img.project, img.fingerprint, IMAGE_PART_META, err);
 		r = fd < 0 ? fd : 0;
 		export_name("", img.fingerprint, img.meta_ext, &name);
 		if (r == 0)

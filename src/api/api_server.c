@@ -223,7 +223,7 @@ static void write_addresses(struct api *api, struct jsonw *w)
 	jsonw_kv_strv(w, "addresses", &list);
 }
 
-static void write_environment(struct api *api, struct jsonw *w) REQUIRES(api->server_lock)
+static void write_environment(struct api *api, const char *project, struct jsonw *w) REQUIRES(api->server_lock)
 {
 	struct utsname u;
 
@@ -249,7 +249,7 @@ static void write_environment(struct api *api, struct jsonw *w) REQUIRES(api->se
 	/* liblxc is loaded in lxd-container alone, and no client asks for its features */
 	jsonw_kv_raw(w, "lxc_features", "{}");
 	write_os(w);
-	jsonw_kv_str(w, "project", "default");
+	jsonw_kv_str(w, "project", project);
 	jsonw_kv_str(w, "server", "lxd");
 	jsonw_kv_bool(w, "server_clustered", false);
 	jsonw_kv_str(w, "server_event_mode", "full-mesh");
@@ -266,8 +266,8 @@ static void write_environment(struct api *api, struct jsonw *w) REQUIRES(api->se
 enum view { VIEW_STRANGER, VIEW_TRUSTED, VIEW_ADMIN };
 
 /* The server object; untrusted callers learn what they need for getting trusted, and no more. */
-static void write_server(struct api *api, const struct strmap *config, enum view view, struct jsonw *w)
-	REQUIRES(api->server_lock)
+static void write_server(struct api *api, const char *project, const struct strmap *config, enum view view,
+			 struct jsonw *w) REQUIRES(api->server_lock)
 {
 	bool trusted = view != VIEW_STRANGER;
 
@@ -289,7 +289,7 @@ static void write_server(struct api *api, const struct strmap *config, enum view
 	jsonw_kv_bool(w, "public", false);
 	jsonw_kv_raw(w, "auth_methods", "[\"tls\"]");
 	if (trusted)
-		write_environment(api, w);
+		write_environment(api, project, w);
 	jsonw_object_end(w);
 }
 
@@ -304,7 +304,7 @@ static void update_cache_locked(struct api *api) REQUIRES(api->server_lock)
 		return;
 	store_config_copy(api->store, &config);
 	server_config_etag(&config, api->server_etag);
-	write_server(api, &config, VIEW_ADMIN, &JSONW(&b));
+	write_server(api, "default", &config, VIEW_ADMIN, &JSONW(&b));
 	free(api->server_json);
 	api->server_json_len = b.len;
 	api->server_json = strbuf_take(&b);
@@ -341,6 +341,15 @@ void api_certificate_fingerprint(struct api *api, char ret[65])
 	mutex_unlock(&api->server_lock);
 }
 
+/* As it is kept, but for the project that it names: few ask for that. */
+static void write_for_project(struct api *api, const char *project, struct strbuf *b) REQUIRES(api->server_lock)
+{
+	auto_strmap struct strmap config = STRMAP_INIT;
+
+	store_config_copy(api->store, &config);
+	write_server(api, project, &config, VIEW_ADMIN, &JSONW(b));
+}
+
 static int get_server(struct api_call *c, struct error *err UNUSED)
 {
 	struct api *api = c->api;
@@ -351,7 +360,7 @@ static int get_server(struct api_call *c, struct error *err UNUSED)
 		bool trusted = c->id.kind != IDENTITY_NONE;
 
 		mutex_lock(&api->server_lock);
-		write_server(api, NULL, trusted ? VIEW_TRUSTED : VIEW_STRANGER, &JSONW(&b));
+		write_server(api, c->project, NULL, trusted ? VIEW_TRUSTED : VIEW_STRANGER, &JSONW(&b));
 		mutex_unlock(&api->server_lock);
 		if (!trusted) {
 			api_sync(c, &b);
@@ -363,7 +372,10 @@ static int get_server(struct api_call *c, struct error *err UNUSED)
 	}
 	mutex_lock(&api->server_lock);
 	update_cache_locked(api);
-	strbuf_append_len(&b, api->server_json, api->server_json_len);
+	if (streq(c->project, "default"))
+		strbuf_append_len(&b, api->server_json, api->server_json_len);
+	else
+		write_for_project(api, c->project, &b);
 	memcpy(etag, api->server_etag, sizeof(etag));
 	mutex_unlock(&api->server_lock);
 	api_sync_etag(c, &b, etag);

@@ -30,8 +30,9 @@ static int run_list(struct cli *c, struct error *err)
 	return entity_list(c, &list, err);
 }
 
-/* POST the profile with members of @from (may be NULL) under the name @name. */
-static int post_profile(struct cli *c, struct api *a, const struct json *from, const char *name, struct error *err)
+/* POST to @url the profile with members of @from (may be NULL) under the name @name. */
+static int post_profile(struct cli *c, struct api *a, const char *url, const struct json *from, const char *name,
+			struct error *err)
 {
 	static const char *const fields[] = {"config", "description", "devices"};
 	auto_strbuf struct strbuf b = STRBUF_INIT;
@@ -47,7 +48,7 @@ static int post_profile(struct cli *c, struct api *a, const struct json *from, c
 			jsonw_kv_raw(&w, fields[i], text);
 	}
 	jsonw_object_end(&w);
-	return cli_do(c, a, "POST", "/1.0/profiles", strbuf_str(&b), NULL, err);
+	return cli_do(c, a, "POST", url, strbuf_str(&b), NULL, err);
 }
 
 static int run_create(struct cli *c, struct error *err)
@@ -66,7 +67,7 @@ static int run_create(struct cli *c, struct error *err)
 	}
 	r = target_open_named(c, cli_arg(c, 0), "profile", &t, err);
 	if (r >= 0)
-		r = post_profile(c, t.api, j, t.name, err);
+		r = post_profile(c, t.api, "/1.0/profiles", j, t.name, err);
 	if (r >= 0 && !cli_quiet(c))
 		printf("Profile %s created\n", t.name);
 	return r;
@@ -76,7 +77,9 @@ static int run_copy(struct cli *c, struct error *err)
 {
 	auto_target struct target t = TARGET_INIT;
 	auto_target struct target dest = TARGET_INIT;
+	const char *project = option_str(c->options, "target-project");
 	auto_doc struct doc d = DOC_INIT;
+	auto_free char *url = project ? cli_url("/1.0/profiles?project=%s", project) : xstrdup("/1.0/profiles");
 	int r;
 
 	r = entity_load(c, &t, &d, err);
@@ -84,7 +87,7 @@ static int run_copy(struct cli *c, struct error *err)
 		r = target_open(c, cli_arg(c, 1), &dest, err);
 	if (r < 0)
 		return r;
-	return post_profile(c, dest.api, d.object, *dest.name ? dest.name : t.name, err);
+	return post_profile(c, dest.api, url, d.object, *dest.name ? dest.name : t.name, err);
 }
 
 /* ---- profiles of instances ---- */

@@ -16,6 +16,7 @@
 struct copy {
 	struct cli *c;
 	struct target from, to;
+	struct api *own;         /* the target's connection, when it is not the remote's */
 	struct json *image;      /* as the source shows it */
 	const char *fingerprint; /* in it */
 	struct strv aliases;     /* wanted at the target */
@@ -27,6 +28,7 @@ static void copy_done(struct copy *k)
 	target_done(&k->to);
 	json_free(k->image);
 	strv_done(&k->aliases);
+	api_close(k->own);
 }
 
 /* What the target makes of it, whatever the way. */
@@ -299,6 +301,19 @@ static void collect_aliases(struct copy *k)
 	}
 }
 
+/* The source may be on the same connection, and in another project. */
+static int open_project(struct copy *k, const char *project, struct error *err)
+{
+	int r = api_open_again(k->to.api, &k->own, err);
+
+	if (r < 0)
+		return r;
+	free(k->own->project);
+	k->own->project = xstrdup(project);
+	k->to.api = k->own;
+	return 0;
+}
+
 static int open_both(struct copy *k, struct error *err)
 {
 	const char *project = option_str(k->c->options, "target-project");
@@ -315,10 +330,8 @@ static int open_both(struct copy *k, struct error *err)
 	if (!*k->from.name)
 		return error_set(err, 400, "Missing image name");
 	r = target_connect(k->c, &k->to, err);
-	if (r >= 0 && project) {
-		free(k->to.api->project);
-		k->to.api->project = xstrdup(project);
-	}
+	if (r >= 0 && project)
+		r = open_project(k, project, err);
 	return r < 0 ? r : find_image(k, err);
 }
 

@@ -78,7 +78,7 @@ int name_check_project(const char *name, struct error *err)
 			return error_set(err, 400, "Project names may not contain %s", bad[i].what);
 	if (name && streq(name, "*"))
 		return error_set(err, 400, "Reserved project name");
-	return check_component("project", name, 255, err);
+	return check_component("project", name, 128, err); /* it is a part of file names */
 }
 
 int name_check_pool(const char *name, struct error *err)

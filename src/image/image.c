@@ -43,22 +43,32 @@ struct image_upload {
 
 static const char *const part_files[] = {"meta", "rootfs"};
 
-/* The names that an image has below images/, from its fingerprint. */
-static char *file_name(const char *fingerprint, enum image_part part)
+/*
+ * The names that an image has below images/. Each project has files of its own: what one uploads under a fingerprint,
+ * cut into parts as it likes, is never what another gets.
+ */
+static char *name_with(const char *project, const char *fingerprint, const char *suffix)
 {
-	return xasprintf("%s%s", fingerprint, part == IMAGE_PART_ROOTFS ? ".rootfs" : "");
+	bool is_default = streq(project, "default");
+
+	return xasprintf("%s%s%s%s", is_default ? "" : project, is_default ? "" : "_", fingerprint, suffix);
 }
 
-static char *tree_name(const char *fingerprint)
+static char *file_name(const char *project, const char *fingerprint, enum image_part part)
 {
-	return xasprintf("%s.tree", fingerprint);
+	return name_with(project, fingerprint, part == IMAGE_PART_ROOTFS ? ".rootfs" : "");
 }
 
-static int remove_files(struct images *im, const char *fingerprint, struct error *err)
+static char *tree_name(const char *project, const char *fingerprint)
 {
-	auto_free char *meta = file_name(fingerprint, IMAGE_PART_META);
-	auto_free char *rootfs = file_name(fingerprint, IMAGE_PART_ROOTFS);
-	auto_free char *tree = tree_name(fingerprint);
+	return name_with(project, fingerprint, ".tree");
+}
+
+static int remove_files(struct images *im, const char *project, const char *fingerprint, struct error *err)
+{
+	auto_free char *meta = file_name(project, fingerprint, IMAGE_PART_META);
+	auto_free char *rootfs = file_name(project, fingerprint, IMAGE_PART_ROOTFS);
+	auto_free char *tree = tree_name(project, fingerprint);
 	int r = path_remove_tree(im->dirfd, tree, err);
 
 	if (r == 0)
@@ -77,6 +87,7 @@ static int recover(struct images *im, struct error *err)
 		return r;
 	for (;;) {
 		auto_free char *fingerprint = NULL;
+		auto_free char *project = NULL;
 		int64_t id = 0;
 
 		mutex_lock(&im->store->lock);
@@ -84,13 +95,14 @@ static int recover(struct images *im, struct error *err)
 			if (im->store->images[i]->phase == DB_READY)
 				continue;
 			fingerprint = xstrdup(im->store->images[i]->fingerprint);
+			project = xstrdup(im->store->images[i]->project);
 			id = im->store->images[i]->id;
 		}
 		mutex_unlock(&im->store->lock);
 		if (!fingerprint)
 			return 0;
 		log_info("removing unfinished image", LOG_STR("fingerprint", fingerprint));
-		r = remove_files(im, fingerprint, err);
+		r = remove_files(im, project, fingerprint, err);
 		if (r == 0)
 			r = store_image_remove(im->store, id, err);
 		if (r < 0)
@@ -340,13 +352,13 @@ static int unpack_into(int parent, const char *name, int meta_fd, int rootfs_fd,
 }
 
 /* Move the staged files to their names. The row is in phase creating: a crash here is undone at start. */
-static int place_files(struct image_upload *up, const char *fingerprint, struct error *err)
+static int place_files(struct image_upload *up, const char *project, const char *fingerprint, struct error *err)
 {
 	struct images *im = up->im;
-	auto_free char *tree = tree_name(fingerprint);
+	auto_free char *tree = tree_name(project, fingerprint);
 
 	for (int part = 0; part < 2; part++) {
-		auto_free char *name = file_name(fingerprint, (enum image_part)part);
+		auto_free char *name = file_name(project, fingerprint, (enum image_part)part);
 
 		if (up->fds[part] < 0)
 			continue;
@@ -368,14 +380,14 @@ static int add_image(struct image_upload *up, struct db_image *row, struct error
 		return error_set(err, 409, "Image with same fingerprint already exists");
 	if (r < 0)
 		return r;
-	r = place_files(up, row->fingerprint, err);
+	r = place_files(up, row->project, row->fingerprint, err);
 	if (r == 0) {
 		row->phase = DB_READY;
 		free(TAKE_PTR(row->staging));
 		r = store_image_update(im->store, row, err);
 	}
 	if (r < 0) {
-		remove_files(im, row->fingerprint, &undo);
+		remove_files(im, row->project, row->fingerprint, &undo);
 		store_image_remove(im->store, row->id, &undo);
 	}
 	return r;
@@ -445,25 +457,25 @@ int image_delete(struct images *im, const char *project, const char *fingerprint
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&im->trees);
-	r = remove_files(im, fingerprint, err);
+	r = remove_files(im, project, fingerprint, err);
 	pthread_rwlock_unlock(&im->trees);
 	return r < 0 ? r : store_image_remove(im->store, row.id, err);
 }
 
 /* Somebody removed the tree by hand: make it again from the files, beside, then put it in place. */
-static int restore_tree(struct images *im, const char *fingerprint, struct error *err)
+static int restore_tree(struct images *im, const char *project, const char *fingerprint, struct error *err)
 {
 	auto_image_unpack_result struct image_unpack_result unpacked = IMAGE_UNPACK_RESULT_INIT;
 	auto_error struct error ignored = ERROR_INIT;
-	auto_free char *tree = tree_name(fingerprint);
+	auto_free char *tree = tree_name(project, fingerprint);
 	auto_free char *uuid = uuid_new();
-	auto_close int meta = image_file_open(im, fingerprint, IMAGE_PART_META, err);
+	auto_close int meta = image_file_open(im, project, fingerprint, IMAGE_PART_META, err);
 	auto_close int rootfs = -EBADF;
 	int r;
 
 	if (meta < 0)
 		return meta;
-	rootfs = image_file_open(im, fingerprint, IMAGE_PART_ROOTFS, &ignored);
+	rootfs = image_file_open(im, project, fingerprint, IMAGE_PART_ROOTFS, &ignored);
 	r = unpack_into(im->staging, uuid, meta, rootfs, &unpacked, err);
 	if (r == 0 && renameat2(im->staging, uuid, im->dirfd, tree, RENAME_NOREPLACE) < 0 && errno != EEXIST)
 		r = error_errno(err, errno, "Store unpacked image %s", tree);
@@ -473,7 +485,7 @@ static int restore_tree(struct images *im, const char *fingerprint, struct error
 
 int image_tree_open(struct images *im, const char *project, const char *fingerprint, struct error *err)
 {
-	auto_free char *tree = tree_name(fingerprint);
+	auto_free char *tree = tree_name(project, fingerprint);
 	bool known;
 	int fd, r = 0;
 
@@ -485,7 +497,7 @@ int image_tree_open(struct images *im, const char *project, const char *fingerpr
 		r = error_set(err, 404, "Image not found");
 	fd = r < 0 ? -1 : openat(im->dirfd, tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r == 0 && fd < 0 && errno == ENOENT) {
-		r = restore_tree(im, fingerprint, err);
+		r = restore_tree(im, project, fingerprint, err);
 		if (r == 0)
 			fd = openat(im->dirfd, tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
@@ -504,9 +516,10 @@ void image_tree_close(struct images *im, int fd)
 	pthread_rwlock_unlock(&im->trees);
 }
 
-int image_file_open(struct images *im, const char *fingerprint, enum image_part part, struct error *err)
+int image_file_open(struct images *im, const char *project, const char *fingerprint, enum image_part part,
+		    struct error *err)
 {
-	auto_free char *name = file_name(fingerprint, part);
+	auto_free char *name = file_name(project, fingerprint, part);
 	int fd = openat(im->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	return fd < 0 ? error_errno(err, errno, "Open image file %s", name) : fd;

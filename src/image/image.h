@@ -67,4 +67,5 @@ int image_delete(struct images *im, const char *project, const char *fingerprint
 int image_tree_open(struct images *im, const char *project, const char *fingerprint, struct error *err);
 void image_tree_close(struct images *im, int fd);
 /* Open the (metadata) file or the rootfs file for export. Returns an fd. */
-int image_file_open(struct images *im, const char *fingerprint, enum image_part part, struct error *err);
+int image_file_open(struct images *im, const char *project, const char *fingerprint, enum image_part part,
+		    struct error *err);

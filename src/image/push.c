@@ -64,14 +64,14 @@ static int make_body(const struct image_push_spec *p, struct body *b, struct err
 	auto_free char *rootfs_name = xasprintf("%s%s", img->fingerprint, img->rootfs_ext);
 	int r;
 
-	b->fds[0] = image_file_open(p->images, img->fingerprint, IMAGE_PART_META, err);
+	b->fds[0] = image_file_open(p->images, img->project, img->fingerprint, IMAGE_PART_META, err);
 	if (b->fds[0] < 0)
 		return -err->errnum;
 	if (!img->split) {
 		b->type = xstrdup("Content-Type: application/octet-stream");
 		return add_file(b, b->fds[0], err);
 	}
-	b->fds[1] = image_file_open(p->images, img->fingerprint, IMAGE_PART_ROOTFS, err);
+	b->fds[1] = image_file_open(p->images, img->project, img->fingerprint, IMAGE_PART_ROOTFS, err);
 	if (b->fds[1] < 0)
 		return -err->errnum;
 	b->type = xasprintf("Content-Type: multipart/form-data; boundary=%s", boundary);

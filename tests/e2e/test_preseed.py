@@ -130,6 +130,31 @@ def questions(daemon, steps):
 
 
 @pytest.mark.ours
+def test_projects(bare_daemon):
+    preseed = """projects:
+- name: pre1
+  description: first
+  config:
+    features.images: "false"
+    limits.containers: "3"
+- name: default
+  config: {}
+"""
+    bare_daemon.admin("init", "--preseed", stdin=preseed)
+    shown = bare_daemon.api.get("/1.0/projects/pre1")
+    assert shown["description"] == "first" and shown["config"]["limits.containers"] == "3" and shown["config"]["features.images"] == "false"
+    # again, with a change
+    bare_daemon.admin("init", "--preseed", stdin=preseed.replace('"3"', '"4"'))
+    assert bare_daemon.api.get("/1.0/projects/pre1")["config"]["limits.containers"] == "4"
+    # one that fails takes the others along
+    failed = bare_daemon.admin("init", "--preseed", stdin="projects:\n- name: pre2\n- name: pre3\n  config: {foo: bar}\n", check=False)
+    assert failed.returncode == 1 and 'Failed to create project "pre3"' in failed.stderr
+    assert bare_daemon.api.get("/1.0/projects") == ["/1.0/projects/default", "/1.0/projects/pre1"]
+    assert "name: pre1" in bare_daemon.admin("init", "--dump").stdout
+    assert bare_daemon.api.delete("/1.0/projects/pre1").status == 200
+
+
+@pytest.mark.ours
 def test_questions_on_a_terminal(bare_daemon):
     status, screen = answer(bare_daemon, *questions(bare_daemon, FROM_AFAR))
     assert status == 0, screen

@@ -100,7 +100,28 @@ def test_profiles_of_a_project(api, lxc):
     assert lxc("profile", "create", "extra", "--project", "pr1")[0] == "Profile extra created\n"
     assert "Error: Profile not found" in lxc.error("profile", "show", "extra")
     assert lxc("profile", "copy", "extra", "extra2", "--project", "pr1") == ("", "")
+    lxc("profile", "set", "extra", "user.k=v", "--project", "pr1")
+    assert lxc("profile", "copy", "extra", "there", "--project", "pr1", "--target-project", "default") == ("", "")
+    assert api.get("/1.0/profiles/there")["config"] == {"user.k": "v"}
+    assert api.delete("/1.0/profiles/there").status == 200
     assert api.get("/1.0/profiles?project=pr1") == [f"/1.0/profiles/{n}?project=pr1" for n in ("default", "extra", "extra2")]
+
+
+def test_remote_of_a_project(api, lxc):
+    lxc("project", "create", "pr1")
+    lxc("project", "switch", "pr1")
+    assert api.get("/1.0?project=pr1")["environment"]["project"] == "pr1"
+    assert api.get("/1.0")["environment"]["project"] == "default"
+    assert "  project: pr1\n" in lxc("info")[0]
+    assert lxc("image", "list", "-f", "csv")[0] == ""
+    assert "bb" in lxc("image", "list", "-f", "csv", "--project", "default")[0]
+
+
+def test_images_between_projects(daemon, api, lxc):
+    lxc("project", "create", "pr1")
+    lxc("image", "copy", "bb", "local:", "--alias", "mine", "--target-project", "pr1", "--mode", "relay")
+    assert api.get("/1.0/images/aliases/mine?project=pr1")["target"] == daemon.fingerprint
+    assert api.request("GET", "/1.0/images/aliases/mine").status == 404
 
 
 def test_errors(api, lxc):

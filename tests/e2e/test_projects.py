@@ -131,6 +131,33 @@ def test_own_images_and_profiles(daemon, api, project, name):
     assert api.request("GET", f"/1.0/instances/{name}").status == 404
 
 
+def test_one_image_in_two_projects(daemon, api, project, name):
+    """What a project does with its image leaves the other's whole."""
+    inside = with_root(project("pr1"))
+    data = images.busybox()
+    send = lambda: inside.post("/1.0/images", data, headers={"Content-Type": "application/octet-stream"})
+    assert inside.done(send())["metadata"]["fingerprint"] == daemon.fingerprint
+    assert "already exists" in inside.failure(send())
+    url = f"/1.0/images/{daemon.fingerprint}"
+    source = {"type": "image", "fingerprint": daemon.fingerprint}
+    assert inside.request("GET", f"{url}/export").body == data
+    inside.done(inside.create(name, source=source))
+    inside.remove(name)
+    inside.done(inside.delete(url))
+    assert inside.request("GET", url).status == 404
+    assert api.request("GET", f"{url}/export").body == data
+    api.done(api.create(name))
+    api.remove(name)
+    # killed in the middle of an upload: the other's stays as well
+    inside.done(send())
+    daemon.kill()
+    daemon.start()
+    assert inside.request("GET", f"{url}/export").body == data
+    inside.done(inside.delete(url))
+    assert [p.name for p in (daemon.dir / "images").glob("pr1_*")] == []
+    assert api.request("GET", f"{url}/export").body == data
+
+
 def test_own_networks(api, project):
     inside = project("pr1", {"features.networks": "true"})
     assert inside.get("/1.0/networks") == [] and inside.get("/1.0/networks?recursion=1") == []
