@@ -184,6 +184,8 @@ void api_audit_note(struct api_call *c, const char *event, const char *verdict, 
 const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch);
 /* Append the URL of an object of @project: /1.0/KIND/NAME, with ?project= outside the default project. */
 void api_add_url(struct strv *urls, const char *project, const char *kind, const char *name);
+/* Leave out of a list of such URLs what is in projects that the caller may not view: for used_by. */
+void api_drop_unseen(const struct api_call *c, struct strv *urls);
 /* Publish a lifecycle event of this caller. @source is a URL without query. */
 void api_lifecycle(struct api_call *c, const char *action, const char *source);
 /* The same with more about it. */

@@ -19,6 +19,33 @@ static int keep_by_filter(const char *text, size_t len, void *arg, struct error 
 	return r < 0 ? r : filter_match(arg, filter_get_json, j);
 }
 
+/* Of all projects that the caller may view: one list. */
+static int render_seen(struct api_call *c, enum instance_list_form form, struct filter *f, struct strbuf *out,
+		       struct error *err)
+{
+	auto_strv struct strv names = STRV_INIT;
+	const char *separator = "";
+	int r = 0;
+
+	store_project_names(c->api->store, &names);
+	strbuf_append_char(out, '[');
+	for (size_t k = 0; k < names.len && r == 0; k++) {
+		auto_strbuf struct strbuf part = STRBUF_INIT;
+
+		if (!authorize(&c->id, PERM_PROJECT_VIEW, names.items[k]))
+			continue;
+		r = instances_render(c->api->instances, names.items[k], form, c->prefix, f ? keep_by_filter : NULL, f,
+				     &JSONW(&part), err);
+		if (r == 0 && part.len > 2) {
+			strbuf_append(out, separator);
+			strbuf_append_len(out, part.data + 1, part.len - 2);
+			separator = ",";
+		}
+	}
+	strbuf_append_char(out, ']');
+	return r;
+}
+
 static int list_instances(struct api_call *c, struct error *err)
 {
 	CLEANUP(filter_freep) struct filter *f = NULL;
@@ -40,6 +67,8 @@ static int list_instances(struct api_call *c, struct error *err)
 	/* there are only containers */
 	if (streq(c->prefix, "virtual-machines") || (type && streq(type, "virtual-machine")))
 		strbuf_append(out, "[]");
+	else if (all && !identity_is_admin(&c->id))
+		r = render_seen(c, form, f, out, err);
 	else
 		r = instances_render(c->api->instances, all ? NULL : c->project, form, c->prefix,
 				     f ? keep_by_filter : NULL, f, &JSONW(out), err);

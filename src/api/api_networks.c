@@ -142,6 +142,7 @@ static int write_network(struct api_call *c, const struct shown *n, struct jsonw
 
 	if (r < 0)
 		return r;
+	api_drop_unseen(c, &users);
 	jsonw_object_begin(w);
 	jsonw_kv_strmap(w, "config", identity_is_admin(&c->id) ? &n->row.config : &STRMAP_INIT);
 	jsonw_kv_str(w, "description", n->row.description);

@@ -35,6 +35,7 @@ static void write_profile(struct api_call *c, const struct db_profile *p, struct
 	auto_strv struct strv users = STRV_INIT;
 
 	instances_using_profile(c->api->instances, p->project, p->name, &users);
+	api_drop_unseen(c, &users);
 	jsonw_object_begin(w);
 	jsonw_kv_strmap(w, "config", &p->config);
 	jsonw_kv_str(w, "description", p->description);
@@ -124,6 +125,8 @@ static int check(struct api_call *c, const struct db_profile *p, struct error *e
 {
 	int r = 0;
 
+	if (!streq(store_effective_project(c->api->store, c->project, PROJECT_PROFILES), c->home))
+		return error_set(err, 409, "The features of project \"%s\" have changed meanwhile", c->project);
 	for (size_t k = 0; k < p->devices.len && r == 0; k++)
 		r = device_validate(p->devices.items[k].key, &p->devices.items[k].map, err);
 	return r < 0 ? r : instances_check_profile(c->api->instances, p, err);

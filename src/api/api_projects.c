@@ -63,6 +63,7 @@ static void write_project(struct api_call *c, const struct db_project *p, struct
 	auto_strv struct strv urls = STRV_INIT;
 
 	project_users(c->api, p->name, &urls);
+	api_drop_unseen(c, &urls);
 	jsonw_object_begin(w);
 	jsonw_kv_strmap(w, "config", &p->config);
 	jsonw_kv_str(w, "description", p->description);

@@ -605,6 +605,21 @@ void api_add_url(struct strv *urls, const char *project, const char *kind, const
 	strv_addf(urls, "/1.0/%s/%s%s%s", kind, name, is_default ? "" : "?project=", is_default ? "" : project);
 }
 
+void api_drop_unseen(const struct api_call *c, struct strv *urls)
+{
+	auto_strv struct strv seen = STRV_INIT;
+
+	for (size_t k = 0; k < urls->len; k++) {
+		const char *project = strstr(urls->items[k], "?project=");
+
+		if (authorize(&c->id, PERM_PROJECT_VIEW, project ? project + strlen("?project=") : "default"))
+			strv_add(&seen, urls->items[k]);
+	}
+	strv_done(urls);
+	*urls = seen;
+	seen = STRV_INIT;
+}
+
 static void write_requestor(struct jsonw *w, const struct identity *id)
 {
 	bool local = id->kind == IDENTITY_LOCAL;

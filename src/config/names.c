@@ -78,7 +78,16 @@ int name_check_project(const char *name, struct error *err)
 			return error_set(err, 400, "Project names may not contain %s", bad[i].what);
 	if (name && streq(name, "*"))
 		return error_set(err, 400, "Reserved project name");
-	return check_component("project", name, 128, err); /* it is a part of file names */
+	/* it is a part of names of files, control groups and in DNS */
+	if (check_component("project", name, 128, err) < 0)
+		return -err->errnum;
+	if (strchr("-.+", name[0]) || !only(name, LOWER UPPER DIGITS "-.+"))
+		return error_set(
+			err, 400,
+			"Invalid project name \"%s\": letters, digits, \"-\", \".\" and \"+\" may be in it, and "
+			"the first is a letter or digit",
+			name);
+	return 0;
 }
 
 int name_check_pool(const char *name, struct error *err)

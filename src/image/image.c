@@ -374,8 +374,13 @@ static int add_image(struct image_upload *up, struct db_image *row, struct error
 {
 	struct images *im = up->im;
 	auto_error struct error undo = ERROR_INIT;
-	int r = store_image_add(im->store, row, err);
+	int r;
 
+	/* an upload takes its time */
+	if (!store_has_project(im->store, row->project) ||
+	    !streq(store_effective_project(im->store, row->project, PROJECT_IMAGES), row->project))
+		return error_set(err, 409, "Project \"%s\" has no images of its own any more", row->project);
+	r = store_image_add(im->store, row, err);
 	if (r == -EEXIST)
 		return error_set(err, 409, "Image with same fingerprint already exists");
 	if (r < 0)

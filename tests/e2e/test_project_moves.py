@@ -123,6 +123,17 @@ def test_whoever_holds_nothing_in_the_other_project(daemon, api, pair, name):
             assert reply.status == 403
             bodies.add(reply.body)
     assert len(bodies) == 1
+    # lists show what is in its own
+    assert client.get("/1.0/instances?all-projects=true") == [f"/1.0/instances/{mine}"]
+    assert [i["name"] for i in client.get("/1.0/instances?all-projects=true&recursion=1")] == [mine]
+    assert [i["name"] for i in client.get("/1.0/instances?all-projects=true&recursion=2&filter=status eq stopped".replace(" ", "%20"))] == [mine]
+    assert client.get("/1.0/projects") == ["/1.0/projects/default"]
+    used = client.get("/1.0/storage-pools/default")["used_by"]
+    assert f"/1.0/instances/{mine}" in used and not [u for u in used if "project=" in u]
+    assert [u for u in api.get("/1.0/storage-pools/default")["used_by"] if "project=pr1" in u]
+    bodies = {client.request("GET", f"/1.0/projects/{p}{end}").body for p in ("pr1", "nosuch") for end in ("", "/state")}
+    bodies |= {client.request(m, f"/1.0/projects/{p}", {"config": {}}).body for p in ("pr1", "nosuch") for m in ("PUT", "PATCH", "DELETE")}
+    assert len(bodies) == 1
     api.remove(mine)
     assert api.delete(reply_url(api)).status == 200
     assert api.patch("/1.0", {"config": {"core.https_address": ""}}).status == 200

@@ -48,6 +48,8 @@ def test_etag(api, project):
     ("a b", "Project names may not contain spaces"), ("a/b", "Project names may not contain slashes"),
     ("a_b", "Project names may not contain underscores"), ("a'b", "Project names may not contain quotes"),
     ("*", "Reserved project name"), ("..", 'Invalid project name ".."'), ("", "No name provided"),
+    ("a,b", "Invalid project name"), ("a;b", "Invalid project name"), (".a", "Invalid project name"), ("-a", "Invalid project name"),
+    ("a\nb", "Invalid project name"), ("x" * 129, "longer than 128 bytes"),
 ])
 def test_bad_names(api, project, name, text):
     reply = api.post(URL, {"name": name})
@@ -170,7 +172,7 @@ def test_same_name_in_two_projects(api, project, name):
     """Two containers of one name at once, each with a card on one network: nothing of them is shared."""
     reply = api.post("/1.0/networks", {"name": "prbr1", "config": {"ipv4.address": "192.0.2.1/24", "ipv6.address": "none"}})
     assert reply.status == 201, reply
-    inside = project("pr1", {"features.images": "false"})
+    inside = project("pr.1", {"features.images": "false"})
     with_root(inside)
     nic = {"eth0": {"type": "nic", "network": "prbr1", "name": "eth0", "security.ipv4_filtering": "true",
                     "security.mac_filtering": "true"}}
@@ -196,7 +198,7 @@ def test_same_name_in_two_projects(api, project, name):
             one.sh(name, f"echo {k} > /root/which")
         assert [one.sh(name, "cat /root/which") for one in both] == ["0\n", "1\n"]
         assert {i["project"] for i in api.get("/1.0/instances?recursion=1&all-projects=true") if i["name"] == name} == {
-            "default", "pr1"}
+            "default", "pr.1"}
         script = '[ "$1" = bound ] && echo "$ip" > /lease; exit 0'
         for one in both:
             one.sh(name, f"printf '#!/bin/sh\\n%s\\n' '{script}' > /script; chmod +x /script;"
