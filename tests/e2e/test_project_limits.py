@@ -40,6 +40,17 @@ def test_count(api, inside, name, daemon):
     api.remove(other)
 
 
+def test_the_default_project_has_limits_too(api, name):
+    before = api.get(f"{URL}/default")
+    assert api.get("/1.0/instances") == []
+    assert api.patch(f"{URL}/default", {"config": {"limits.instances": "0"}}).status == 200
+    try:
+        assert 'Reached maximum number of instances in project "default"' in api.failure(api.create(name))
+    finally:
+        assert api.put(f"{URL}/default", before).status == 200
+    assert api.get(f"{URL}/default")["config"] == before["config"]
+
+
 def test_zero(api, inside, name):
     assert limit(api, containers="0").status == 200
     assert "Reached maximum number" in inside.failure(inside.create(name))

@@ -85,6 +85,25 @@ def test_a_copy_within(api, inside, name, daemon, config, devices, text):
     assert inside.request("GET", f"/1.0/instances/{other}").status == 404
 
 
+@pytest.mark.parametrize("config, devices, text", ALL, ids=IDS)
+def test_from_another_server(inside, name, config, devices, text):
+    """What is sent here is judged before a byte of it is taken."""
+    error = inside.failure(inside.post("/1.0/instances", {"name": name, "source": {"type": "migration", "mode": "push"},
+                                                          "config": config, "devices": devices}))
+    assert text in error, error
+    assert inside.get("/1.0/instances") == []
+
+
+@pytest.mark.parametrize("config, devices, text", ALL, ids=IDS)
+def test_restricting_profiles_that_are_there(api, project, config, devices, text):
+    inside = in_project(project, "pr1")
+    assert inside.post("/1.0/profiles", {"name": "bad", "config": config, "devices": devices}).status == 201
+    reply = api.patch(f"{URL}/pr1", {"config": {"restricted": "true"}})
+    assert reply.status == 403 and text in reply.error and 'on profile "bad"' in reply.error
+    assert inside.delete("/1.0/profiles/bad").status == 200
+    assert api.patch(f"{URL}/pr1", {"config": {"restricted": "true"}}).status == 200
+
+
 @pytest.mark.parametrize("config, devices, text", [ALL[0], ALL[2], ALL[-1]])
 def test_restricting_what_is_there(api, project, name, config, devices, text):
     inside = in_project(project, "pr1")
@@ -93,15 +112,6 @@ def test_restricting_what_is_there(api, project, name, config, devices, text):
     assert reply.status == 403 and text in reply.error and f'"{name}"' in reply.error, reply
     assert "restricted" not in api.get(f"{URL}/pr1")["config"]
     inside.remove(name)
-    assert api.patch(f"{URL}/pr1", {"config": {"restricted": "true"}}).status == 200
-
-
-def test_restricting_profiles_that_are_there(api, project):
-    inside = in_project(project, "pr1")
-    assert inside.post("/1.0/profiles", {"name": "bad", "config": {"security.privileged": "true"}}).status == 201
-    reply = api.patch(f"{URL}/pr1", {"config": {"restricted": "true"}})
-    assert reply.status == 403 and 'on profile "bad"' in reply.error
-    assert inside.delete("/1.0/profiles/bad").status == 200
     assert api.patch(f"{URL}/pr1", {"config": {"restricted": "true"}}).status == 200
 
 
