@@ -270,6 +270,7 @@ int instances_apply_profile(struct instances *all, const struct db_profile *befo
 
 		mutex_lock(&i->busy);
 		mutex_lock(&all->lock);
+		mutex_is_held(&i->all->lock);
 		uses = !i->gone && instance_uses_profile_locked(i, after->project, after->name);
 		mutex_unlock(&all->lock);
 		if (uses && apply_profile_to(i, before, after, &e) < 0)
