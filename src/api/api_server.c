@@ -118,6 +118,7 @@ static const char *const extensions[] = {
 	"server_supported_storage_drivers",
 	"server_trusted_proxy",
 	"storage",
+	"storage_volumes_all_projects",
 	"trust_ca_certificates",
 	"unix_device_rename",
 	"usedby_consistency",

@@ -291,9 +291,9 @@ static int get_resources(struct api_call *c, struct error *err)
 
 /* --- volumes: those of instances; custom ones come later --- */
 
-static void write_volume(const struct api_call *c, const char *name, struct jsonw *w)
+static void write_volume(const char *project, const char *name, struct jsonw *w)
 {
-	bool is_default = streq(c->project, "default");
+	bool is_default = streq(project, "default");
 
 	jsonw_object_begin(w);
 	jsonw_kv_raw(w, "config", "{}");
@@ -302,11 +302,11 @@ static void write_volume(const struct api_call *c, const char *name, struct json
 	jsonw_kv_str(w, "type", "container");
 	jsonw_key(w, "used_by");
 	jsonw_array_begin(w);
-	jsonw_strf(w, "/1.0/instances/%s%s%s", name, is_default ? "" : "?project=", is_default ? "" : c->project);
+	jsonw_strf(w, "/1.0/instances/%s%s%s", name, is_default ? "" : "?project=", is_default ? "" : project);
 	jsonw_array_end(w);
 	jsonw_kv_str(w, "location", "none");
 	jsonw_kv_str(w, "content_type", "filesystem");
-	jsonw_kv_str(w, "project", c->project);
+	jsonw_kv_str(w, "project", project);
 	jsonw_object_end(w);
 }
 
@@ -320,11 +320,27 @@ static int check_volume_type(const char *type, struct error *err)
 	return error_set(err, 400, "Invalid storage volume type name: %s", type);
 }
 
+/* The volumes of the instances of one project. */
+static void write_volumes(struct api_call *c, const char *project, const char *pool, struct jsonw *w)
+{
+	bool is_default = streq(project, "default");
+	auto_strv struct strv names = STRV_INIT;
+
+	instances_on_pool(c->api->instances, project, pool, &names);
+	for (size_t k = 0; k < names.len; k++) {
+		if (api_recursion(c))
+			write_volume(project, names.items[k], w);
+		else
+			jsonw_strf(w, "/1.0/storage-pools/%s/volumes/container/%s%s%s", pool, names.items[k],
+				   is_default ? "" : "?project=", is_default ? "" : project);
+	}
+}
+
 static int list_volumes(struct api_call *c, struct error *err)
 {
+	bool all = parse_bool_or(http_query(c->req, "all-projects"), false);
 	CLEANUP(db_pool_done) struct db_pool p = {0};
-	auto_strv struct strv names = STRV_INIT;
-	auto_strbuf struct strbuf suffix = STRBUF_INIT;
+	auto_strv struct strv projects = STRV_INIT;
 	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	int r = store_pool_dup(c->api->store, c->params[0], &p, err);
@@ -333,16 +349,14 @@ static int list_volumes(struct api_call *c, struct error *err)
 		r = check_volume_type(c->params[1], err);
 	if (r < 0)
 		return r;
-	if (!c->params[1] || streq(c->params[1], "container"))
-		instances_on_pool(c->api->instances, c->project, p.name, &names);
+	if (all)
+		store_project_names(c->api->store, &projects);
+	else
+		strv_add(&projects, c->project);
 	jsonw_array_begin(&w);
-	for (size_t k = 0; k < names.len; k++) {
-		if (api_recursion(c))
-			write_volume(c, names.items[k], &w);
-		else
-			jsonw_strf(&w, "/1.0/storage-pools/%s/volumes/container/%s%s", p.name, names.items[k],
-				   api_project_suffix(c, &suffix));
-	}
+	for (size_t k = 0; k < projects.len && (!c->params[1] || streq(c->params[1], "container")); k++)
+		if (authorize(&c->id, PERM_PROJECT_VIEW, projects.items[k]))
+			write_volumes(c, projects.items[k], p.name, &w);
 	jsonw_array_end(&w);
 	api_sync(c, &b);
 	return 0;
@@ -362,7 +376,7 @@ static int get_volume(struct api_call *c, struct error *err)
 	instances_on_pool(c->api->instances, c->project, p.name, &names);
 	if (!streq(c->params[1], "container") || !strv_contains(&names, c->params[2]))
 		return error_set(err, 404, "Storage pool volume not found");
-	write_volume(c, c->params[2], &JSONW(&b));
+	write_volume(c->project, c->params[2], &JSONW(&b));
 	api_sync(c, &b);
 	return 0;
 }

@@ -153,7 +153,10 @@ void operation_add_resource(struct operation *op, const char *kind, const char *
 		op->resources[i] = (struct resource){.kind = xstrdup(kind)};
 		op->n_resources++;
 	}
-	strv_add(&op->resources[i].urls, url);
+	if (op->project && !streq(op->project, "default") && !strchr(url, '?'))
+		strv_addf(&op->resources[i].urls, "%s?project=%s", url, op->project);
+	else
+		strv_add(&op->resources[i].urls, url);
 }
 
 void operation_set_private(struct operation *op, const char *members)

@@ -53,7 +53,8 @@ void operations_free(struct operations *ops);
  * operation_start(), from which on others find it.
  */
 struct operation *operation_new(struct operations *ops, const struct operation_spec *spec);
-/* Name an object that is worked on: operation_add_resource(op, "instances", "/1.0/instances/c1"). Before start. */
+/* Name an object that is worked on: operation_add_resource(op, "instances", "/1.0/instances/c1"). Before start. Outside
+ * the default project ?project= is added. */
 void operation_add_resource(struct operation *op, const char *kind, const char *url);
 /*
  * Members of the metadata that only its creator sees, and of tokens administrators too: JSON text, "\"fds\":{...}"

@@ -541,12 +541,16 @@ void api_empty(struct api_call *c)
 
 void api_created(struct api_call *c, const char *location)
 {
+	auto_free char *in_project = xasprintf("%s?project=%s", location, c->project);
 	struct strbuf b = STRBUF_INIT;
 
 	strbuf_append(&b, "null");
 	api_sync(c, &b);
 	c->resp->status = 201;
-	http_response_header(c->resp, "Location", location);
+	if (c->route->feature == PROJECT_ITSELF || streq(c->project, "default"))
+		http_response_header(c->resp, "Location", location);
+	else
+		http_response_header(c->resp, "Location", in_project);
 }
 
 struct operation *api_operation_new(struct api_call *c, const struct operation_spec *spec)
@@ -637,6 +641,17 @@ static void write_requestor(struct jsonw *w, const struct identity *id)
 	jsonw_object_end(w);
 }
 
+/* What has a project in its URL: not what is the server's, whatever project the request named. */
+static bool is_of_project(const char *project, const char *url)
+{
+	static const char *const kinds[] = {"/1.0/images/", "/1.0/instances/", "/1.0/networks/", "/1.0/profiles/"};
+
+	for (size_t k = 0; project && !streq(project, "default") && k < ARRAY_SIZE(kinds); k++)
+		if (startswith(url, kinds[k]))
+			return true;
+	return false;
+}
+
 static void publish_lifecycle(struct api *api, const char *project, const struct identity *id, const char *action,
 			      const char *source, const struct strmap *context)
 {
@@ -647,7 +662,10 @@ static void publish_lifecycle(struct api *api, const char *project, const struct
 		return;
 	jsonw_object_begin(&w);
 	jsonw_kv_str(&w, "action", action);
-	jsonw_kv_str(&w, "source", source);
+	if (is_of_project(project, source))
+		jsonw_kv_strf(&w, "source", "%s?project=%s", source, project);
+	else
+		jsonw_kv_str(&w, "source", source);
 	jsonw_kv_strmap(&w, "context", context);
 	if (id && id->kind != IDENTITY_NONE)
 		write_requestor(&w, id);

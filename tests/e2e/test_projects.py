@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from helpers import images
-from helpers.projects import URL, project, with_root  # noqa: F401 (a fixture)
+from helpers.projects import URL, in_project, project, with_root  # noqa: F401 (a fixture)
 
 
 def test_life(api, project):
@@ -217,6 +217,28 @@ def test_same_name_in_two_projects(api, project, name):
         inside.remove(name)
         api.remove(name)
         assert api.delete("/1.0/networks/prbr1").status == 200
+
+
+def test_urls_and_events_name_the_project(api, project, name):
+    inside = in_project(project, "pr1")
+    listener = api.websocket("/1.0/events?type=lifecycle&project=pr1")
+    other = api.websocket("/1.0/events?type=lifecycle&project=default")
+    done = inside.done(inside.create(name))
+    assert done["resources"] == {k: [f"/1.0/{k}/{name}?project=pr1"] for k in ("instances", "containers")}
+    event = json.loads(listener.recv_frame(timeout=10)[1])
+    assert event["project"] == "pr1" and event["metadata"]["source"] == f"/1.0/instances/{name}?project=pr1"
+    assert inside.post("/1.0/profiles", {"name": "p"}).headers["Location"] == "/1.0/profiles/p?project=pr1"
+    volume = f"/1.0/storage-pools/default/volumes/container/{name}?project=pr1"
+    assert inside.get("/1.0/storage-pools/default/volumes") == [volume] and volume not in api.get("/1.0/storage-pools/default/volumes")
+    assert volume in api.get("/1.0/storage-pools/default/volumes?all-projects=true")
+    rows = api.get("/1.0/storage-pools/default/volumes/container?all-projects=true&recursion=1")
+    assert [(v["project"], v["used_by"]) for v in rows if v["name"] == name] == [("pr1", [f"/1.0/instances/{name}?project=pr1"])]
+    # the default project's listener heard nothing of it
+    assert api.post("/1.0/profiles", {"name": "mark"}).headers["Location"] == "/1.0/profiles/mark"
+    assert json.loads(other.recv_frame(timeout=10)[1])["metadata"]["source"] == "/1.0/profiles/mark"
+    assert api.delete("/1.0/profiles/mark").status == 200
+    listener.close()
+    other.close()
 
 
 def test_survives_a_restart(daemon, api, project, name):
