@@ -115,6 +115,7 @@ extern const struct api_route api_state_routes[];
 extern const struct api_route api_exec_routes[];
 extern const struct api_route api_console_routes[];
 extern const struct api_route api_log_routes[];
+extern const struct api_route api_file_routes[];
 extern const struct api_route api_image_routes[];
 extern const struct api_route api_image_remote_routes[];
 extern const struct api_route api_profile_routes[];

@@ -36,8 +36,30 @@ enum wire_container_request {
 	 * side's socket is that of being attached.
 	 */
 	WIRE_CONTAINER_CONSOLE,
+	/*
+	 * u32 enum wire_file_verb, path, u32 WIRE_FILE_ bits, u32 uid, gid, mode (all ones: not given), link's target,
+	 * u32 running, user and group map as the kernel takes them (NULL: none); fds: init's pidfd when running, else
+	 * the root folder, and for writing the body's pipe -> OK with u32 type, uid, gid, mode, u64 seconds, text (a
+	 * link's target); fd: content, or a folder's names, each ended by NUL. For writing the first OK means that the
+	 * body may come; when it has ended the daemon sends one u32, and a second OK follows.
+	 */
+	WIRE_CONTAINER_FILE,
 	WIRE_CONTAINER_REQUEST_MAX,
 };
+
+enum wire_file_verb {
+	WIRE_FILE_READ = 1,
+	WIRE_FILE_WRITE,
+	WIRE_FILE_MAKE_FOLDER,
+	WIRE_FILE_MAKE_LINK,
+	WIRE_FILE_REMOVE,
+	WIRE_FILE_VERB_MAX,
+};
+
+enum wire_file_type { WIRE_FILE_REGULAR = 1, WIRE_FILE_FOLDER, WIRE_FILE_LINK };
+/* For writing: at the end of a file that is there. */
+#define WIRE_FILE_APPEND 1u
+#define WIRE_FILE_NOT_GIVEN 0xffffffffu
 
 enum wire_container_action {
 	WIRE_ACTION_KILL = 1,

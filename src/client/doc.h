@@ -65,3 +65,5 @@ int args_to_map(struct cli *c, size_t first, bool legacy, struct strmap *ret, st
  * two halves of @complaint.
  */
 int args_to_pairs(struct cli *c, size_t first, const char *const complaint[2], struct strmap *ret, struct error *err);
+/* The user's editor on @file, until it ends. 404: there is none. */
+int cli_run_editor(const char *file, struct error *err);

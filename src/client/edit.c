@@ -104,6 +104,14 @@ static int run_editor(const struct strv *editor, const char *file, struct error 
 	return 0;
 }
 
+int cli_run_editor(const char *file, struct error *err)
+{
+	auto_strv struct strv editor = STRV_INIT;
+	int r = find_editor(&editor, err);
+
+	return r < 0 ? r : run_editor(&editor, file, err);
+}
+
 /* The text that the editor starts with: the comment, then the YAML. */
 static int initial_text(const struct doc *d, const char *comment, struct strbuf *out, struct error *err)
 {

@@ -33,6 +33,7 @@ int request_umount(struct request *rq, struct error *err);
 int request_cgroup_set(struct request *rq, struct error *err);
 int request_cgroup_get(struct request *rq, struct error *err);
 int request_console(struct request *rq, struct error *err);
+int request_file(struct request *rq, struct error *err);
 
 /* The request is malformed (a field is missing, too long, or left over). */
 int request_malformed(struct error *err);

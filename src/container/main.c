@@ -35,6 +35,7 @@ static const request_fn handlers[WIRE_CONTAINER_REQUEST_MAX] = {
 	[WIRE_CONTAINER_CGROUP_SET] = request_cgroup_set,
 	[WIRE_CONTAINER_CGROUP_GET] = request_cgroup_get,
 	[WIRE_CONTAINER_CONSOLE] = request_console,
+	[WIRE_CONTAINER_FILE] = request_file,
 };
 
 int request_malformed(struct error *err)

@@ -196,6 +196,63 @@ int container_mount(struct container_host *h, const struct container_mount_spec 
 int container_umount(struct container_host *h, int init_pidfd, const char *target, bool remove_target,
 		     struct error *err);
 
+enum container_file_type { CONTAINER_FILE_REGULAR = 1, CONTAINER_FILE_FOLDER, CONTAINER_FILE_LINK };
+
+/* Where the files are: a running container's own view, or the root folder of a stopped one. Borrowed. */
+struct container_file_place {
+	int init_pidfd; /* -EBADF: stopped */
+	int root_fd;
+	const char *uid_map; /* lines of the kernel's id maps by which the folder's owners are shifted; NULL: not */
+	const char *gid_map;
+};
+
+/* What is made; all ones: not given. */
+struct container_file_owner {
+	uint32_t uid, gid, mode;
+};
+
+struct container_file {
+	enum container_file_type type;
+	uint32_t uid, gid, mode;
+	int64_t mtime; /* seconds since the epoch */
+	char *target;  /* of a link */
+	int fd;        /* content of a file; names in a folder, each ended by NUL */
+};
+
+#define CONTAINER_FILE_INIT ((struct container_file){.fd = -EBADF})
+#define auto_container_file CLEANUP(container_file_done)
+void container_file_done(struct container_file *f);
+
+/*
+ * Files of a container, by a path beneath its root that can lead nowhere else. Errors: 404 `Not Found`; 400 what is no
+ * file of the right kind; 403 files of the kernel's; else 500 naming the path.
+ */
+int container_file_read(struct container_host *h, const struct container_file_place *at, const char *path,
+			struct container_file *ret, struct error *err);
+int container_file_make_folder(struct container_host *h, const struct container_file_place *at, const char *path,
+			       const struct container_file_owner *o, struct error *err);
+int container_file_make_link(struct container_host *h, const struct container_file_place *at, const char *path,
+			     const char *target, const struct container_file_owner *o, struct error *err);
+int container_file_remove(struct container_host *h, const struct container_file_place *at, const char *path,
+			  struct error *err);
+
+/* A file on its way into a container. */
+struct container_upload {
+	int sock;
+	int pipe;
+};
+
+#define CONTAINER_UPLOAD_INIT ((struct container_upload){.sock = -EBADF, .pipe = -EBADF})
+/* Begin; a file that is there is emptied now unless @append, a new one appears when it is complete. */
+int container_upload_begin(struct container_host *h, const struct container_file_place *at, const char *path,
+			   bool append, const struct container_file_owner *o, struct container_upload *ret,
+			   struct error *err);
+/* Waits while the container's file system takes no more, at most a minute. */
+int container_upload_write(struct container_upload *u, const void *data, size_t len, struct error *err);
+int container_upload_finish(struct container_upload *u, struct error *err);
+/* Of an upload that was not finished a new file goes away. */
+void container_upload_done(struct container_upload *u);
+
 /*
  * Write a cgroup file of a running container by its liblxc name: "memory.limit_in_bytes" (v1), "memory.max" (v2),
  * "devices.allow" and "devices.deny" (both). The monitor translates device lines on v2.

@@ -166,6 +166,25 @@ int instance_rename(struct instance *i, const char *name, struct error *err);
  */
 int instance_move(struct instance *i, const char *project, const char *name, struct error *err);
 
+/* --- files (files.c) --- */
+
+/* As container_file_read() and so on, wherever the instance's files are at this moment. */
+int instance_file_read(struct instance *i, const char *path, struct container_file *ret, struct error *err);
+int instance_file_make_folder(struct instance *i, const char *path, const struct container_file_owner *o,
+			      struct error *err);
+int instance_file_make_link(struct instance *i, const char *path, const char *target,
+			    const struct container_file_owner *o, struct error *err);
+int instance_file_remove(struct instance *i, const char *path, struct error *err);
+
+/* A file that is written into an instance. When that starts or stops meanwhile a new file is not made: 409. */
+struct instance_upload;
+int instance_upload_new(struct instance *i, const char *path, bool append, const struct container_file_owner *o,
+			struct instance_upload **ret, struct error *err);
+int instance_upload_write(struct instance_upload *u, const void *data, size_t len, struct error *err);
+int instance_upload_finish(struct instance_upload *u, struct error *err);
+/* NULL is fine. */
+void instance_upload_free(struct instance_upload *u);
+
 /* --- change (update.c) --- */
 
 struct instance_put {

@@ -325,3 +325,53 @@ def test_damaged_key_pair(lxc, fake, tmp_path):
     err = lxc.error("list", "f:")
     assert "do not match" in err and str(crt) in err and str(key) in err
     assert one.asked() == []
+
+
+# `lxc file pull --recursive`
+
+
+def file_route(names, kind="directory"):
+    headers = {"Content-Type": "application/json", "X-LXD-type": kind, "X-LXD-mode": "4777", "X-LXD-uid": "0", "X-LXD-gid": "0"}
+    return {"GET /1.0/instances/c1/files": (200, (headers, json.dumps(sync(names)).encode() if kind == "directory" else names))}
+
+
+@pytest.mark.parametrize("names, text", [(["../evil"], "refused"), (["/tmp/lxd-e2e-evil"], "refused"), ([".."], "refused"), (["."], "refused"), (["a/b"], "refused"),
+                                         ([""], "refused"), ([7], "no texts"), (["deep"], "folders deep")])
+def test_pull_of_names_that_lead_out(lxc, fake, tmp_path, names, text):
+    fake(file_route(names))
+    (tmp_path / "out").mkdir()
+    assert text in lxc.error("file", "pull", "-r", "f:c1/d", tmp_path / "out")
+    assert files_below(tmp_path / "out") == [] and [p.name for p in (tmp_path / "out").iterdir()] == ["d"]
+
+
+def test_pull_does_not_follow_links_in_the_target(lxc, fake, tmp_path):
+    victim, out = tmp_path / "victim", tmp_path / "out"
+    victim.mkdir()
+    out.mkdir()
+    (victim / "f").write_text("mine")
+    (out / "d").symlink_to(victim)
+    fake(file_route(["f"]))
+    assert "d: " in lxc.error("file", "pull", "-r", "f:c1/d", out)
+    assert (victim / "f").read_text() == "mine" and files_below(victim) == ["f"]
+
+
+def test_pull_of_links_without_end_and_of_nothing_known(lxc, fake, tmp_path):
+    fake(file_route(b"/round", "symlink"))
+    assert "too many links" in lxc.error("file", "pull", "f:c1/round", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_pull_of_what_has_no_type(lxc, fake, tmp_path):
+    fake(file_route(b"data", "socket"))
+    assert "does not say what" in lxc.error("file", "pull", "f:c1/s", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_pull_takes_no_setuid_bit(lxc, fake, tmp_path):
+    fake(file_route(b"data", "file"))
+    lxc("file", "pull", "f:c1/s", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == b"data" and (tmp_path / "x").stat().st_mode & 0o7777 == 0o777
+
+
+def test_file_mount_says_why_not(lxc):
+    assert "SFTP" in lxc.error("file", "mount", "c1", "/mnt")
