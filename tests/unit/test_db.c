@@ -263,11 +263,117 @@ static void newer_schema_is_refused(void **state)
 	expect_error(db_open(f->path, &db, &err), &err, 500, "newer version");
 }
 
+static struct db_project make_project(const char *name)
+{
+	struct db_project p = {.name = xstrdup(name), .description = xstrdup("text")};
+
+	strmap_set(&p.config, "features.profiles", "true");
+	strmap_set(&p.config, "features.images", "false");
+	return p;
+}
+
+static size_t profiles_of(struct store *s, const char *project)
+{
+	size_t n = 0;
+
+	mutex_lock(&s->lock);
+	for (size_t k = 0; k < s->n_profiles; k++)
+		n += streq(s->profiles[k]->project, project);
+	mutex_unlock(&s->lock);
+	return n;
+}
+
+/* Made with its default profile, renamed with it, and gone with it; each the same after opening again. */
+static void projects_have_their_profile(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(db_project_done) struct db_project p = make_project("p1"), shown = {0};
+	CLEANUP(db_profile_done)
+	struct db_profile profile = {.project = xstrdup("p1"), .name = xstrdup("default"), .description = xstrdup("")};
+	auto_error struct error err = ERROR_INIT;
+	struct store *s = NULL;
+
+	for (int step = 0; step < 3; step++) {
+		expect_ok(store_new(f->db, &s, &err), &err);
+		if (step == 0) {
+			expect_ok(store_project_add(s, &p, &profile, &err), &err);
+			expect_error(store_project_add(s, &p, NULL, &err), &err, 409, "name is already in use");
+			assert_int_equal(profiles_of(s, "p1"), 1);
+		} else if (step == 1) {
+			expect_ok(store_project_dup(s, "p1", &shown, &err), &err);
+			assert_string_equal(shown.description, "text");
+			assert_int_equal(profiles_of(s, "p1"), 1);
+			expect_error(store_project_rename(s, "p1", "default", &err), &err, 409, "in use");
+			assert_true(store_has_project(s, "p1"));
+			expect_ok(store_project_rename(s, "p1", "p2", &err), &err);
+			assert_int_equal(profiles_of(s, "p1"), 0);
+		} else {
+			assert_false(store_has_project(s, "p1"));
+			assert_int_equal(profiles_of(s, "p2"), 1);
+			expect_ok(store_project_remove(s, "p2", &err), &err);
+			expect_error(store_project_remove(s, "p2", &err), &err, 404, "Project not found");
+			assert_int_equal(profiles_of(s, "p2"), 0);
+			assert_int_equal(profiles_of(s, "default"), 1);
+		}
+		store_free(s);
+		open_again(f);
+	}
+	expect_ok(store_new(f->db, &s, &err), &err);
+	assert_false(store_has_project(s, "p2"));
+	store_free(s);
+}
+
+/* What is in it keeps a project from going, whatever the caller has looked at. */
+static void used_projects_stay(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(db_project_done) struct db_project p = make_project("p1");
+	CLEANUP(db_instance_done) struct db_instance i = make_instance("c1");
+	auto_error struct error err = ERROR_INIT;
+	struct store *s = NULL;
+
+	expect_ok(store_new(f->db, &s, &err), &err);
+	expect_ok(store_project_add(s, &p, NULL, &err), &err);
+	free(i.project);
+	i.project = xstrdup("p1");
+	expect_ok(db_instance_insert(f->db, &i, &err), &err);
+	expect_error(store_project_remove(s, "p1", &err), &err, 409, "");
+	expect_error(store_project_rename(s, "p1", "p2", &err), &err, 409, "");
+	assert_true(store_has_project(s, "p1"));
+	expect_ok(db_instance_move(f->db, i.id, "default", "c2", &err), &err);
+	expect_ok(store_project_remove(s, "p1", &err), &err);
+	store_free(s);
+}
+
+static void what_projects_share(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(db_project_done) struct db_project p = make_project("p1");
+	auto_error struct error err = ERROR_INIT;
+	struct store *s = NULL;
+
+	expect_ok(store_new(f->db, &s, &err), &err);
+	expect_ok(store_project_add(s, &p, NULL, &err), &err);
+	assert_string_equal(store_effective_project(s, "p1", PROJECT_ITSELF), "p1");
+	assert_string_equal(store_effective_project(s, "p1", PROJECT_PROFILES), "p1");
+	assert_string_equal(store_effective_project(s, "p1", PROJECT_IMAGES), "default");
+	assert_string_equal(store_effective_project(s, "p1", PROJECT_NETWORKS), "default");
+	for (enum project_feature k = PROJECT_ITSELF; k < PROJECT_FEATURE_MAX; k++) {
+		assert_string_equal(store_effective_project(s, "default", k), "default");
+		/* nothing is found in what is not there */
+		assert_string_equal(store_effective_project(s, "nope", k), "nope");
+	}
+	store_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(instance_survives_reopening, setup, teardown),
 		cmocka_unit_test_setup_teardown(taken_name_is_a_conflict, setup, teardown),
+		cmocka_unit_test_setup_teardown(projects_have_their_profile, setup, teardown),
+		cmocka_unit_test_setup_teardown(used_projects_stay, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_projects_share, setup, teardown),
 		cmocka_unit_test_setup_teardown(unknown_project_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(store_has_what_the_disk_has, setup, teardown),
 		cmocka_unit_test_setup_teardown(network_survives_reopening, setup, teardown),
