@@ -64,6 +64,7 @@ static const char *const extensions[] = {
 	"id_map",
 	"id_map_base",
 	"id_map_current",
+	"image_compression_algorithm",
 	"image_copy_profile",
 	"image_create_aliases",
 	"image_force_refresh",

@@ -42,6 +42,13 @@ void image_set_result(struct operation *op, const struct image_result *res);
 int image_check_aliases(struct api *api, const struct image_request *q, const char *fingerprint, struct error *err);
 int image_add_aliases(struct api *api, const struct image_request *q, const char *fingerprint, struct error *err);
 
+/*
+ * Make an image of the instance @name, in an operation; the content of @q is taken over. @compression: NULL or "" is
+ * gzip. Errors: 400, 403, 404; of the operation also `Cannot export a running instance as an image`.
+ */
+int image_publish(struct api_call *c, const char *name, const char *compression, struct image_request *q,
+		  struct error *err);
+
 /* POST /1.0/images with a JSON body. */
 int image_post_json(struct api_call *c, struct error *err);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/strbuf.h"
 #include "base/json.h"
 #include "base/jsonw.h"
 
@@ -155,4 +156,19 @@ int idmap_from_json(const char *text, struct idmap *ret, struct error *err)
 	*ret = m;
 	m = IDMAP_INIT;
 	return 0;
+}
+
+char *idmap_to_kernel(const struct idmap *m, bool uids)
+{
+	struct strbuf b = STRBUF_INIT;
+
+	if (m->len == 0)
+		return NULL;
+	for (size_t k = 0; k < m->len; k++) {
+		const struct idmap_entry *e = &m->entries[k];
+
+		if (uids ? e->is_uid : e->is_gid)
+			strbuf_appendf(&b, "%u %u %u\n", e->ns, e->host, e->count);
+	}
+	return strbuf_take(&b);
 }

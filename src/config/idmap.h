@@ -43,3 +43,5 @@ int64_t idmap_gid_from_host(const struct idmap *m, uint32_t id);
 char *idmap_to_json(const struct idmap *m);
 /* Read the same text; *@ret is replaced. 400 `Invalid id map: ...`. */
 int idmap_from_json(const char *text, struct idmap *ret, struct error *err);
+/* Lines of the kernel's uid_map (or else gid_map); NULL when the map is empty; the caller frees. */
+char *idmap_to_kernel(const struct idmap *m, bool uids);

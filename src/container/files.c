@@ -13,12 +13,12 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/userns.h"
 #include "container/beneath.h"
 #include "container/container.h"
 
@@ -85,55 +85,6 @@ static int join_running(int init, int *ret_root, struct error *err)
 	return own_users ? become_root(err) : 0;
 }
 
-/* In a process that has left for a user namespace of its own and waits there. */
-static int map_and_enter(pid_t pid, int gone, const struct file_request *f, struct error *err)
-{
-	auto_free char *uids = xasprintf("/proc/%d/uid_map", pid);
-	auto_free char *gids = xasprintf("/proc/%d/gid_map", pid);
-	auto_free char *ns = xasprintf("/proc/%d/ns/user", pid);
-	auto_close int fd = -EBADF;
-	char c;
-	int r;
-
-	if (fd_read_full(gone, &c, 1) != 1)
-		return error_set(err, 500, "Make a user namespace for the instance's files");
-	r = file_write_kernel(AT_FDCWD, uids, f->uid_map);
-	if (r == 0)
-		r = file_write_kernel(AT_FDCWD, gids, f->gid_map);
-	if (r < 0)
-		return error_errno(err, -r, "Set the id map for the instance's files");
-	fd = open(ns, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || setns(fd, CLONE_NEWUSER) < 0)
-		return error_errno(err, errno, "Enter the user namespace for the instance's files");
-	return become_root(err);
-}
-
-static int take_map(const struct file_request *f, struct error *err)
-{
-	int gone[2], r;
-	pid_t pid;
-
-	if (pipe2(gone, O_CLOEXEC) < 0)
-		return error_errno(err, errno, "Make a pipe");
-	pid = fork();
-	if (pid < 0)
-		return error_errno(err, errno, "Fork");
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (unshare(CLONE_NEWUSER) < 0 || write(gone[1], "x", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(gone[1]);
-	r = map_and_enter(pid, gone[0], f, err);
-	close(gone[0]);
-	kill(pid, SIGKILL); /* made before the rights over it are given up */
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	return r;
-}
-
 static int enter(const struct file_request *f, struct beneath *ret, struct error *err)
 {
 	int r = 0;
@@ -147,7 +98,7 @@ static int enter(const struct file_request *f, struct beneath *ret, struct error
 	if (f->running)
 		r = join_running(f->place, &ret->root, err);
 	else if (f->uid_map)
-		r = take_map(f, err);
+		r = userns_enter(f->uid_map, f->gid_map, err);
 	umask(0);
 	return r < 0 ? r : drop_rights(err);
 }

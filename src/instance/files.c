@@ -8,7 +8,6 @@
 #include "base/alloc.h"
 #include "base/fd.h"
 #include "base/str.h"
-#include "base/strbuf.h"
 #include "instance/instance_internal.h"
 
 /* What is to be done at a place. */
@@ -20,27 +19,11 @@ struct visit {
 	void *arg;
 };
 
-/* Lines for the kernel; NULL for an empty map. */
-static char *map_lines(const struct idmap *map, bool uids)
-{
-	struct strbuf b = STRBUF_INIT;
-
-	if (map->len == 0)
-		return NULL;
-	for (size_t k = 0; k < map->len; k++) {
-		const struct idmap_entry *e = &map->entries[k];
-
-		if (uids ? e->is_uid : e->is_gid)
-			strbuf_appendf(&b, "%u %u %u\n", e->ns, e->host, e->count);
-	}
-	return strbuf_take(&b);
-}
-
 static int visit_stopped(void *arg, const struct instance_volume *volume, struct error *err)
 {
 	struct visit *v = arg;
-	auto_free char *uids = map_lines(volume->idmap, true);
-	auto_free char *gids = map_lines(volume->idmap, false);
+	auto_free char *uids = idmap_to_kernel(volume->idmap, true);
+	auto_free char *gids = idmap_to_kernel(volume->idmap, false);
 	auto_close int root = openat(volume->dirfd, "rootfs", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct container_file_place at = {.init_pidfd = -EBADF, .root_fd = root, .uid_map = uids, .gid_map = gids};
 

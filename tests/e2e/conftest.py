@@ -10,7 +10,7 @@ from helpers import images
 from helpers.daemon import BIN, REFERENCE, TOP, Daemon, cgroup_dirs, eventually, processes
 
 SANDBOX = TOP / "scripts" / "sandbox"
-OURS = {"lxd", "lxd-container", "lxd-unpack", "lxd-transfer", "lxd-nft", "lxd-admin", "init"}
+OURS = {"lxd", "lxd-container", "lxd-unpack", "lxd-pack", "lxd-transfer", "lxd-nft", "lxd-admin", "init"}
 
 
 def pytest_configure(config):
