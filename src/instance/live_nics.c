@@ -100,6 +100,8 @@ static int move_in(struct target *t, const struct nic *n, const struct nic_guest
 
 	if (r == 0)
 		r = nic_plug(t->i->all->networks, g, t->netns, t->inside, err);
+	if (r == 0)
+		r = nic_complete(t->i->all->networks, n, err);
 	return r < 0 || n->type != NIC_PHYSICAL ? r : keep_inside(t, err);
 }
 

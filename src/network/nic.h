@@ -131,6 +131,9 @@ int nic_sweep(struct networks *all, const char *label, const char *device, const
  * name.
  */
 int nic_plug(struct networks *all, const struct nic_guest *g, int netns_fd, struct link_ns *inside, struct error *err);
+/* After nic_plug(): note on the host's side that the NIC is whole, for nic_is_in_place(). nic_start() with LINK_HERE
+ * does. */
+int nic_complete(struct networks *all, const struct nic *n, struct error *err);
 /* Is it in the container whose namespace @inside is a socket of? 1 or 0. */
 int nic_is_inside(const struct nic *n, struct link_ns *inside, struct error *err);
 /*
@@ -145,8 +148,8 @@ int nic_update(struct networks *all, const struct nic *before, const struct nic 
  * volatile keys in @changes: nic_prepare() does it. Before a live change: of the NIC before and after it (@also).
  */
 void nic_note(const struct nic *n, const struct nic *also, struct strmap *changes);
-/* Of a running instance: 1 when it is in the container as far as the host's side tells, 0 when a cut change left it
- * out. */
+/* Of a running instance: 1 when it is whole and in the container as far as the host's side tells, 0 when a cut change
+ * left it out or unfinished. */
 int nic_is_in_place(struct networks *all, const struct nic *n, struct error *err);
 /*
  * After a restart of the daemon, before firewall_start(): note the filters of a running instance's NIC again, put back

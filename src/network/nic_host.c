@@ -118,6 +118,14 @@ static int remove_all(struct networks *all, const struct nic *n, const struct st
 	return steps.r;
 }
 
+/* On the host's side of a pair once nothing is missing: all but the last step may be done when the daemon is killed. */
+static const char complete_note[] = "lxd: complete network device";
+
+int nic_complete(struct networks *all, const struct nic *n, struct error *err)
+{
+	return kind_of(n)->routes ? link_set_alias(networks_links(all), n->host_name, complete_note, err) : 0;
+}
+
 int nic_start(struct networks *all, const struct nic *n, int netns_fd, struct nic_guest *ret, struct error *err)
 {
 	CLEANUP(nic_guest_done) struct nic_guest g = {.mac = n->mac, .netns_fd = netns_fd};
@@ -126,6 +134,8 @@ int nic_start(struct networks *all, const struct nic *n, int netns_fd, struct ni
 
 	nic_name_copy(g.name, n->name);
 	r = kind_of(n)->start(all, n, &g, err);
+	if (r == 0 && netns_fd == LINK_HERE)
+		r = nic_complete(all, n, err);
 	if (r == 0) {
 		*ret = g;
 		g = (struct nic_guest){0};
@@ -280,7 +290,10 @@ static int resume_limits(struct networks *all, const struct nic *n, struct error
 	return n->egress_bits ? nic_limits_change(all, &none, n, err) : 0;
 }
 
-/* A NIC that was made and not moved into the container yet is none: its end for the guest is still here. */
+/*
+ * A NIC that was not made in full is none (its end for the guest may be inside from the first step on), nor is one that
+ * was not moved into the container yet: its end for the guest is still here.
+ */
 int nic_is_in_place(struct networks *all, const struct nic *n, struct error *err)
 {
 	struct link_info info = {0};
@@ -292,7 +305,7 @@ int nic_is_in_place(struct networks *all, const struct nic *n, struct error *err
 	if (r < 0)
 		return r;
 	/* a macvlan or a card moves as a whole */
-	return kind_of(n)->routes ? r == 1 && !info.peer_here : r == 0;
+	return kind_of(n)->routes ? r == 1 && !info.peer_here && streq(info.alias, complete_note) : r == 0;
 }
 
 int nic_resume(struct networks *all, const struct nic *n, const struct strmap *volatile_, struct error *err)

@@ -1,4 +1,5 @@
 """SIGKILL of the daemon while NICs are made, changed and removed; after a restart each is as its configuration says, once."""
+import itertools
 import os
 import signal
 
@@ -103,9 +104,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS[::2])
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("what, moment", [*itertools.product(CHANGES, MOMENTS[::2]), *(("replug", m / 1000) for m in range(13, 38, 2))])
 def test_change(daemon, api, name, what, moment):
+    """A NIC of which the host's side was not finished is plugged in anew."""
     before, after = CHANGES[what]
     api.launch(name, devices=before)
     pid = api.get(f"{url(name)}/state")["pid"]
