@@ -238,7 +238,10 @@ static int check_projects(const struct strv *projects, struct error *err)
 {
 	for (size_t i = 0; i < projects->len; i++)
 		if (!streq(projects->items[i], "default"))
-			return error_set(err, 404, "Project \"%s\" not found", projects->items[i]);
+			return error_set(
+				err, 404,
+				"Project \"%s\" not found: certificates can be for the default project only so far",
+				projects->items[i]);
 	return 0;
 }
 

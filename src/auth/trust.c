@@ -399,7 +399,10 @@ static int check(const struct trust_certificate *c, struct digest *ret, struct e
 		return error_set(err, 400, "Invalid certificate type");
 	for (size_t i = 0; i < c->projects.len; i++)
 		if (!streq(c->projects.items[i], "default"))
-			return error_set(err, 404, "Project \"%s\" not found", c->projects.items[i]);
+			return error_set(
+				err, 404,
+				"Project \"%s\" not found: certificates can be for the default project only so far",
+				c->projects.items[i]);
 	if (!digest_parse(c->fingerprint, ret))
 		return error_set(err, 500, "Invalid certificate fingerprint \"%s\"", c->fingerprint);
 	return 0;
