@@ -154,10 +154,9 @@ static void on_event(struct loop_source *src UNUSED, uint32_t events UNUSED, voi
 	ssize_t n;
 
 	while ((n = recv(watch->sock, packet, sizeof(packet), MSG_DONTWAIT)) >= 0 || errno == ENOBUFS) {
-		if (n < 0)
+		/* lost, or cut off */
+		if (n < 0 || rtnl_packet((struct rtnl_bytes){packet, (size_t)n}, take_link, watch) < 0)
 			watch->all_names = true;
-		else if (rtnl_packet((struct rtnl_bytes){packet, (size_t)n}, take_link, watch) < 0)
-			log_debug("a link event that is cut off");
 	}
 	if (watch->waiting || (!watch->names.len && !watch->all_names))
 		return;

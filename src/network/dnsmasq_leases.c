@@ -2,6 +2,7 @@
  * The leases file. Containers choose part of what stands there (client ids, in dns.mode=dynamic host names too), and
  * how many lines: everything is bounded, and a line that is not as dnsmasq writes it is skipped.
  */
+#include <ctype.h>
 #include <fcntl.h>
 
 #include "base/alloc.h"
@@ -43,9 +44,15 @@ static bool parse_iaid(const char *text, uint32_t *ret)
 	return parse_u32(*text == 'T' ? text + 1 : text, ret) == 0;
 }
 
+/* "06-00:16:3e:01:02:03" when the client said that its hardware is not Ethernet (1). */
+static const char *skip_hardware_type(const char *text)
+{
+	return isxdigit((unsigned char)text[0]) && isxdigit((unsigned char)text[1]) && text[2] == '-' ? text + 3 : text;
+}
+
 static bool parse_owner(const char *text, struct dnsmasq_lease *l)
 {
-	return l->address.family == AF_INET ? mac_parse(text, &l->mac) : parse_iaid(text, &l->iaid);
+	return l->address.family == AF_INET ? mac_parse(skip_hardware_type(text), &l->mac) : parse_iaid(text, &l->iaid);
 }
 
 static bool parse_lease(char *line, struct dnsmasq_lease *ret)
