@@ -359,7 +359,7 @@ static int launch(struct start *s, struct container_process *p, struct error *er
 	auto_free char *console_log = path_join(s->logs, "console.log");
 	auto_free char *conf_path = path_join(s->logs, "lxc.conf");
 	struct lxcconf_input in = {
-		.name = s->name,
+		.name = s->i->row.name,
 		.architecture = s->i->row.architecture,
 		.log_path = log_path,
 		.console_log = console_log,

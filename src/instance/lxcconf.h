@@ -54,7 +54,7 @@ int lxcconf_probe_host(const char *root, struct lxcconf_host *ret, struct error 
 #define LXCCONF_CONSOLE_LOG_MAX 131072u /* bytes of a console's log before it becomes NAME.1 */
 
 struct lxcconf_input {
-	const char *name;
+	const char *name;         /* its host name */
 	const char *architecture; /* "x86_64", "i686" ... */
 	const char *log_path;     /* logs/<n>/lxc.log */
 	const char *log_level;    /* NULL: warn */

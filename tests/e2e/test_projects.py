@@ -168,11 +168,12 @@ def test_own_networks(api, project):
     assert inside.request("GET", "/1.0/networks/lo").status == 404
 
 
-def test_same_name_in_two_projects(api, project, name):
+@pytest.mark.parametrize("other", ["pr.1", "x" * 128])
+def test_same_name_in_two_projects(api, project, name, other):
     """Two containers of one name at once, each with a card on one network: nothing of them is shared."""
     reply = api.post("/1.0/networks", {"name": "prbr1", "config": {"ipv4.address": "192.0.2.1/24", "ipv6.address": "none"}})
     assert reply.status == 201, reply
-    inside = project("pr.1", {"features.images": "false"})
+    inside = project(other, {"features.images": "false"})
     with_root(inside)
     nic = {"eth0": {"type": "nic", "network": "prbr1", "name": "eth0", "security.ipv4_filtering": "true",
                     "security.mac_filtering": "true"}}
@@ -197,8 +198,9 @@ def test_same_name_in_two_projects(api, project, name):
         for k, one in enumerate(both):
             one.sh(name, f"echo {k} > /root/which")
         assert [one.sh(name, "cat /root/which") for one in both] == ["0\n", "1\n"]
+        assert [one.sh(name, "hostname") for one in both] == [f"{name}\n"] * 2
         assert {i["project"] for i in api.get("/1.0/instances?recursion=1&all-projects=true") if i["name"] == name} == {
-            "default", "pr.1"}
+            "default", other}
         script = '[ "$1" = bound ] && echo "$ip" > /lease; exit 0'
         for one in both:
             one.sh(name, f"printf '#!/bin/sh\\n%s\\n' '{script}' > /script; chmod +x /script;"
