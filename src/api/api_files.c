@@ -111,6 +111,8 @@ static int answer_names(struct api_call *c, int fd, struct error *err)
 		return error_set(err, 500, "The folder has too many names");
 	names = xcalloc(1, (size_t)st.st_size + 1);
 	n = pread(fd, names, (size_t)st.st_size, 0);
+	if (n < 0)
+		return error_errno(err, errno, "Read the names in the folder");
 	jsonw_array_begin(&w);
 	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1)
 		jsonw_str(&w, names + at);

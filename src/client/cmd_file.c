@@ -145,15 +145,13 @@ static int on_body(void *arg, const void *data, size_t len, struct error *err)
 	struct file_got *g = arg;
 	int r;
 
-	if (g->fd < 0 && g->type == FILE_TYPE_REGULAR)
-		return 0;
-	if (g->fd < 0) {
+	if (g->type != FILE_TYPE_REGULAR) {
 		if (g->body.len + len > HTTP_CLIENT_BODY_MAX)
 			return error_set(err, 400, "The server's answer is too long");
 		strbuf_append_len(&g->body, data, len);
 		return 0;
 	}
-	r = fd_write_full(g->fd, data, len);
+	r = g->fd < 0 ? 0 : fd_write_full(g->fd, data, len);
 	return r < 0 ? error_errno(err, -r, "Write the file") : 0;
 }
 

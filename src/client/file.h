@@ -20,7 +20,7 @@ struct file_got {
 	enum file_type type;
 	mode_t mode;        /* rwx bits alone */
 	struct strbuf body; /* of a folder, the envelope; of a link, its target */
-	int fd;             /* content goes here; negative: nowhere */
+	int fd;             /* a regular file's content goes here; negative: nowhere */
 	/* Called for a regular file before its content comes, to open .fd; may be NULL. */
 	int (*open)(struct file_got *g, struct error *err);
 };

@@ -263,8 +263,11 @@ int beneath_make_folder(const struct beneath *b, const char *path, const struct 
 		return error_set(err, 400, "%s is there and no folder", path);
 	}
 	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || set_owner(fd, o) < 0 || fchmod(fd, o->mode) < 0)
-		return failed(err, errno, "Set owner and mode of", path);
+	if (fd < 0 || set_owner(fd, o) < 0 || fchmod(fd, o->mode) < 0) {
+		failed(err, errno, "Set owner and mode of", path);
+		unlinkat(parent, name, AT_REMOVEDIR);
+		return -err->errnum;
+	}
 	return 0;
 }
 
@@ -287,8 +290,11 @@ int beneath_make_link(const struct beneath *b, const char *path, const char *tar
 		return failed(err, failure, "Make link", path);
 	}
 	fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || set_owner(fd, o) < 0)
-		return failed(err, errno, "Set owner of", path);
+	if (fd < 0 || set_owner(fd, o) < 0) {
+		failed(err, errno, "Set owner of", path);
+		unlinkat(parent, name, 0);
+		return -err->errnum;
+	}
 	return 0;
 }
 

@@ -111,6 +111,18 @@ def test_refused(api, place, path, headers, status, text):
     assert get(api, url(place, "/root")).metadata == before
 
 
+@pytest.mark.parametrize("kind", ["directory", "symlink"])
+def test_an_owner_that_cannot_be_leaves_nothing(api, place, kind):
+    before = get(api, url(place, "/root")).metadata
+    reply = put(api, place, "/root/x", b"target" if kind == "symlink" else b"", kind=kind, uid=4294967294)
+    instance = api.get(f"/1.0/instances/{place}")
+    mapped = instance["status"] == "Running" and instance["config"].get("security.privileged") != "true"
+    assert reply.status == (500 if mapped else 200), reply
+    if not mapped:   # every number is somebody there, or on the disk
+        assert api.delete(url(place, "/root/x")).status == 200
+    assert get(api, url(place, "/root")).metadata == before
+
+
 def test_no_such_instance(api, daemon):
     assert get(api, url("nothere", "/etc")).status == 404
     assert put(api, "nothere", "/x", b"").status == 404
@@ -232,6 +244,26 @@ def test_client_errors(daemon, lxc, place, tmp_path):
     assert "Error: Not Found" in error("pull", f"{place}/nope", tmp_path)
     assert "Error: Can't pull a directory without --recursive" in error("pull", f"{place}/etc", tmp_path)
     assert "Error: " in error("delete", f"{place}/nope")
+
+
+@pytest.mark.ours
+def test_client_edits_where_a_link_leads(daemon, place, api, tmp_path):
+    assert put(api, place, "/root/e", b"one", mode="0640").status == 200
+    assert put(api, place, "/root/way", b"e", kind="symlink").status == 200
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\necho two >> "$1"\n')
+    editor.chmod(0o755)
+    master, slave = os.openpty()
+    try:
+        result = daemon.lxc("file", "edit", f"{place}/root/way", LXD_CONF=str(tmp_path), EDITOR=str(editor), check=False, tty=slave)
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert result.returncode == 0, result
+    assert get(api, url(place, "/root/e")).body == b"onetwo\n"
+    assert get(api, url(place, "/root/way")).headers["X-LXD-type"] == "symlink"
+    for f in ("e", "way"):
+        assert api.delete(url(place, f"/root/{f}")).status == 200
 
 
 def test_client_edit(daemon, lxc, place, api):

@@ -111,10 +111,10 @@ class Daemon:
         self.names.add(name)
         return name
 
-    def lxc(self, *args, program=None, stdin=None, timeout=120, check=True, **env):
-        """Run a client (ours, unless @program names another) to its end."""
+    def lxc(self, *args, program=None, stdin=None, tty=subprocess.DEVNULL, timeout=120, check=True, **env):
+        """Run a client (ours, unless @program names another) to its end; its standard input is @stdin's text, or the file @tty."""
         result = subprocess.run([str(program or BIN / "lxc"), *args], env=self.env(**env), input=stdin, capture_output=True,
-                                text=True, timeout=timeout, **({} if stdin is not None else {"stdin": subprocess.DEVNULL}))
+                                text=True, timeout=timeout, **({} if stdin is not None else {"stdin": tty}))
         if check:
             assert result.returncode == 0, result
         return result
