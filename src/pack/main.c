@@ -27,6 +27,7 @@
 #include "base/rlimits.h"
 #include "base/str.h"
 #include "base/userns.h"
+#include "unpack/member.h"
 #include "unpack/metadata.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -38,7 +39,6 @@
 #endif
 
 #define VOLUME_FD 3
-#define DEPTH_MAX 1000 /* of folders: each holds an fd */
 #define CHUNK (256u * 1024)
 #define XATTR_MAX 65536
 
@@ -108,7 +108,8 @@ static int enter_jail(struct pack *p, int argc, char **argv, struct error *err)
 #ifndef SANITIZED
 		{RLIMIT_AS, 1UL << 30, "memory"},
 #endif
-		{RLIMIT_NOFILE, DEPTH_MAX + 32, "open files"},
+		{RLIMIT_NOFILE, 2 * MEMBER_DEPTH_MAX + 32 /* a folder holds two */, "open files"},
+		{RLIMIT_FSIZE, 1 << 16, "size of what it says"},
 		{RLIMIT_CORE, 0, "core file"},
 		{RLIMIT_MEMLOCK, 0, "locked memory"},
 		{RLIMIT_MSGQUEUE, 0, "message queues"},
@@ -239,6 +240,8 @@ static int pack_entry(struct pack *p, int dirfd, const char *name, const char *p
 	struct stat st;
 	int r;
 
+	if (depth >= MEMBER_DEPTH_MAX)
+		return error_set(err, 400, "An image cannot be more than %d folders deep: %s", MEMBER_DEPTH_MAX, path);
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return error_errno(err, errno, "Look at %s", path);
 	if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
@@ -259,8 +262,6 @@ static int pack_entry(struct pack *p, int dirfd, const char *name, const char *p
 		return write_file(p, e, fd, &st, path, err);
 	if (!S_ISDIR(st.st_mode))
 		return error_set(err, 500, "%s has become another file", path);
-	if (depth > DEPTH_MAX)
-		return error_set(err, 400, "%s: more than %d folders deep", path, DEPTH_MAX);
 	archive_entry_set_size(e, 0);
 	r = write_header(p, e, err);
 	return r < 0 ? r : pack_folder(p, fd, path, depth, err);

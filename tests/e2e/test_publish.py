@@ -108,6 +108,20 @@ def test_expiry(api, source):
     api.done(api.delete(f"/1.0/images/{found}"))
 
 
+@pytest.mark.parametrize("deep, status", [(254, "Success"), (255, "Failure")])
+def test_deep_folders(daemon, api, name, deep, status):
+    """rootfs/root and below."""
+    api.launch(name)
+    api.sh(name, f"cd /root; i=0; while [ $i -lt {deep} ]; do mkdir d && cd d || exit 1; i=$((i+1)); done")
+    api.done(api.state(name, "stop", force=True))
+    operation = api.wait(publish(api, name, compression_algorithm="none"))
+    assert operation["status"] == status, operation
+    if status == "Success":
+        assert api.delete(f"/1.0/images/{operation['metadata']['fingerprint']}").status == 202
+    else:
+        assert "An image cannot be more than 256 folders deep: rootfs/root/d/d" in operation["err"]
+
+
 def test_refused(daemon, api, source, name):
     images = api.get("/1.0/images")
     api.launch(name)
