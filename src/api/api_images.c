@@ -92,6 +92,15 @@ static bool sees_private(const struct api_call *c)
 	return authorize(&c->id, PERM_PROJECT_VIEW, c->project);
 }
 
+/*
+ * Where the caller finds images. Who may not view the project finds nothing of the default project's through it: one
+ * that shares those looks like one that is not there.
+ */
+static const char *visible_home(const struct api_call *c)
+{
+	return sees_private(c) ? c->home : c->project;
+}
+
 static int list_images(struct api_call *c, struct error *err)
 {
 	CLEANUP(filter_freep) struct filter *f = NULL;
@@ -100,6 +109,7 @@ static int list_images(struct api_call *c, struct error *err)
 	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	bool objects = api_recursion(c) > 0, all = sees_private(c);
+	const char *home = visible_home(c);
 	int r = str_is_empty(text) ? 0 : filter_parse(text, &f, err);
 
 	if (r < 0)
@@ -110,7 +120,7 @@ static int list_images(struct api_call *c, struct error *err)
 		auto_strbuf struct strbuf piece = STRBUF_INIT;
 		const struct db_image *img = s->images[k];
 
-		if (img->phase != DB_READY || !streq(img->project, c->home) || !(all || img->is_public))
+		if (img->phase != DB_READY || !streq(img->project, home) || !(all || img->is_public))
 			continue;
 		write_image(s, img, &JSONW(&piece));
 		if (!kept(f, piece.data, piece.len))
@@ -155,7 +165,7 @@ static int find_visible(struct api_call *c, struct db_image *ret, struct error *
 		if (img->phase != DB_READY || !streq(img->project, c->home) ||
 		    strncasecmp(img->fingerprint, prefix, strlen(prefix)) != 0)
 			continue;
-		if (!img->is_public &&
+		if (!(img->is_public && streq(img->project, c->project)) &&
 		    !image_token_fits(c->api->image_tokens, IMAGE_TOKEN_READ, c->project, img->fingerprint, secret))
 			continue;
 		several = fingerprint != NULL;
@@ -758,7 +768,7 @@ static int get_alias(struct api_call *c, struct error *err)
 
 	if (r < 0)
 		return r;
-	if (!v.is_public && !sees_private(c))
+	if (!sees_private(c) && !(v.is_public && streq(v.row.project, c->project)))
 		return error_set(err, 404, "Image alias not found");
 	write_alias(&v, &JSONW(&b));
 	alias_etag(&v, etag);

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from helpers import tls
+from helpers import images, tls
 from helpers.daemon import TOP
 
 pytestmark = pytest.mark.ours
@@ -125,6 +125,30 @@ def test_projects_do_not_show(stranger):
     answers = {(r.status, r.body) for r in (stranger.request("GET", f"/1.0/images?project={p}")
                                             for p in ("default", "nosuch"))}
     assert len(answers) == 1, answers
+
+
+@pytest.fixture
+def public_image(daemon):
+    """One in the default project, with an alias; and a project that has no images of its own."""
+    api = daemon.api
+    reply = api.request("POST", "/1.0/images", images.busybox(), headers={"Content-Type": "application/octet-stream", "X-LXD-public": "1"})
+    fingerprint = api.done(reply)["metadata"]["fingerprint"]
+    assert api.post("/1.0/images/aliases", {"name": "seen", "target": fingerprint}).status == 201
+    assert api.post("/1.0/projects", {"name": "shares", "config": {"features.images": "false"}}).status == 201
+    yield fingerprint
+    assert api.delete("/1.0/projects/shares").status == 200
+    api.done(api.delete(f"/1.0/images/{fingerprint}"))
+
+
+def test_existence_oracle_of_projects_that_share_images(daemon, stranger, public_image):
+    """Class O: what is public in the default project is not seen through a project that is there and shares it."""
+    assert daemon.api.get("/1.0/images?project=shares") == [f"/1.0/images/{public_image}"]
+    assert stranger.get("/1.0/images") == [f"/1.0/images/{public_image}"]
+    assert stranger.request("GET", "/1.0/images/aliases/seen").status == 200
+    for path in ("", "?recursion=1", f"/{public_image}", f"/{public_image}/export", f"/{public_image[:12]}", "/aliases/seen", f"/{public_image}?secret=x"):
+        separator = "&" if "?" in path else "?"
+        answers = {(r.status, r.body) for r in (stranger.request("GET", f"/1.0/images{path}{separator}project={p}") for p in ("shares", "nosuch"))}
+        assert len(answers) == 1, (path, answers)
 
 
 def test_the_greeting(stranger):
