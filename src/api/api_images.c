@@ -136,8 +136,7 @@ static int list_images(struct api_call *c, struct error *err)
 	return 0;
 }
 
-/* The image that the path names by a prefix of its fingerprint. */
-static int find(struct api_call *c, struct db_image *ret, struct error *err)
+int image_find(struct api_call *c, struct db_image *ret, struct error *err)
 {
 	auto_free char *fingerprint = NULL;
 	int r = store_image_resolve(c->api->store, c->home, c->params[0], &fingerprint, err);
@@ -157,7 +156,7 @@ static int find_visible(struct api_call *c, struct db_image *ret, struct error *
 	bool several = false;
 
 	if (sees_private(c))
-		return find(c, ret, err);
+		return image_find(c, ret, err);
 	mutex_lock(&s->lock);
 	for (size_t k = 0; k < s->n_images && *prefix; k++) {
 		const struct db_image *img = s->images[k];
@@ -221,7 +220,7 @@ static void body_done(struct image_body *b)
 	json_decode_done(image_fields, b);
 }
 
-static int check_profiles(struct api_call *c, const struct strv *profiles, struct error *err)
+int image_check_profiles(struct api_call *c, const struct strv *profiles, struct error *err)
 {
 	const char *home = store_effective_project(c->api->store, c->project, PROJECT_PROFILES);
 
@@ -241,7 +240,7 @@ static int change(struct api_call *c, bool replace, struct error *err)
 	auto_free char *url = NULL;
 	uint64_t given;
 	char etag[65];
-	int r = find(c, &img, err);
+	int r = image_find(c, &img, err);
 
 	if (r == 0) {
 		image_etag(&img, etag);
@@ -250,7 +249,7 @@ static int change(struct api_call *c, bool replace, struct error *err)
 	if (r == 0)
 		r = api_decode(c, image_fields, &body, &given, err);
 	if (r == 0)
-		r = check_profiles(c, &body.profiles, err);
+		r = image_check_profiles(c, &body.profiles, err);
 	if (r < 0)
 		return r;
 	if (replace || (given & (1u << GIVEN_AUTO_UPDATE)))
@@ -320,7 +319,7 @@ static int delete_image(struct api_call *c, struct error *err)
 	auto_free char *url = NULL;
 	struct delete_job *j;
 	struct operation *op;
-	int r = find(c, &img, err);
+	int r = image_find(c, &img, err);
 
 	if (r < 0)
 		return r;

@@ -104,24 +104,11 @@ static int read_aliases(const struct json *list, struct image_request *q, struct
 	return 0;
 }
 
-static int check_profiles(struct api_call *c, const struct strv *profiles, struct error *err)
-{
-	const char *home = store_effective_project(c->api->store, c->project, PROJECT_PROFILES);
-
-	for (size_t i = 0; i < profiles->len; i++) {
-		CLEANUP(db_profile_done) struct db_profile p = {0};
-
-		if (store_profile_dup(c->api->store, home, profiles->items[i], &p, err) < 0)
-			return error_set(err, 400, "Requested profile \"%s\" doesn't exist", profiles->items[i]);
-	}
-	return 0;
-}
-
 /* What the body says of the image beside its source. */
 static int make_request(struct api_call *c, struct post_body *body, uint64_t given, struct image_request *q,
 			struct error *err)
 {
-	int r = check_profiles(c, &body->profiles, err);
+	int r = image_check_profiles(c, &body->profiles, err);
 
 	if (r == 0)
 		r = read_aliases(body->aliases, q, err);
@@ -263,20 +250,12 @@ int image_post_json(struct api_call *c, struct error *err)
 
 /* --- secrets --- */
 
-static int find(struct api_call *c, struct db_image *ret, struct error *err)
-{
-	auto_free char *fingerprint = NULL;
-	int r = store_image_resolve(c->api->store, c->home, c->params[0], &fingerprint, err);
-
-	return r < 0 ? r : store_image_dup(c->api->store, c->home, fingerprint, ret, err);
-}
-
 static int post_secret(struct api_call *c, struct error *err)
 {
 	CLEANUP(db_image_done) struct db_image img = {0};
 	auto_free char *url = NULL;
 	struct operation *op;
-	int r = find(c, &img, err);
+	int r = image_find(c, &img, err);
 
 	if (r == 0)
 		r = image_token_new(c, IMAGE_TOKEN_READ, img.fingerprint, NULL, &op, err);
@@ -407,7 +386,7 @@ static int post_export(struct api_call *c, struct error *err)
 	p->id = c->id;
 	p->project = xstrdup(c->home);
 	if (r == 0)
-		r = find(c, &p->image, err);
+		r = image_find(c, &p->image, err);
 	if (r == 0 && str_is_empty(body.secret))
 		r = error_set(err, 400, "The secret for the target server is missing");
 	if (r == 0)
@@ -516,7 +495,7 @@ static int post_refresh(struct api_call *c, struct error *err)
 	struct refresh *j = xnew(struct refresh);
 	auto_free char *url = NULL;
 	struct operation *op;
-	int r = find(c, &j->old, err);
+	int r = image_find(c, &j->old, err);
 
 	if (r < 0) {
 		refresh_free(j);

@@ -38,6 +38,10 @@ bool image_came_from(const struct db_image *img, const struct image_request *q);
 void image_obtain_cancel(struct operation *op, void *arg);
 /* "fingerprint" and "size" (and what was left out) as the metadata of @op. */
 void image_set_result(struct operation *op, const struct image_result *res);
+/* The image that the path names by a beginning of its fingerprint, as a copy. Errors: 404, 400 several. */
+int image_find(struct api_call *c, struct db_image *ret, struct error *err);
+/* Are these profiles there that an image shall bring? 400 naming the one that is not. */
+int image_check_profiles(struct api_call *c, const struct strv *profiles, struct error *err);
 /* Fails when one of the names is taken by another image than @fingerprint (NULL: by any). */
 int image_check_aliases(struct api *api, const struct image_request *q, const char *fingerprint, struct error *err);
 int image_add_aliases(struct api *api, const struct image_request *q, const char *fingerprint, struct error *err);
