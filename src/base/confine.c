@@ -20,14 +20,6 @@
 #error "LXD_HELPER_UID_BASE comes from meson_options.txt"
 #endif
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 static int fds_close(const struct confine_spec *spec, struct error *err)
 {
 	if (syscall(SYS_close_range, spec->fds_keep, ~0U, 0U) < 0)

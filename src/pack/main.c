@@ -30,14 +30,6 @@
 #include "unpack/member.h"
 #include "unpack/metadata.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 #define VOLUME_FD 3
 #define CHUNK (256u * 1024)
 #define XATTR_MAX 65536
