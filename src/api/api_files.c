@@ -9,8 +9,8 @@
 #include "api/api.h"
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/path.h"
 #include "base/str.h"
-#include "base/strv.h"
 
 #define NOT_GIVEN 0xffffffffu
 #define NAMES_MAX (17u << 20)
@@ -43,30 +43,6 @@ static void tell(struct api_call *c, const char *action, const char *path)
 	api_lifecycle_context(c, action, url, &context);
 }
 
-/* "/a/./b//../c" as "/a/c"; by the text alone, as the reference does it. The caller frees. */
-static char *clean_path(const char *path)
-{
-	auto_strv struct strv in = STRV_INIT;
-	auto_strv struct strv out = STRV_INIT;
-	auto_free char *joined = NULL;
-
-	strv_split(&in, path, '/');
-	for (size_t k = 0; k < in.len; k++) {
-		const char *part = in.items[k];
-
-		if (!*part || streq(part, "."))
-			continue;
-		if (!streq(part, ".."))
-			strv_add(&out, part);
-		else if (out.len)
-			free(out.items[--out.len]);
-	}
-	if (out.items)
-		out.items[out.len] = NULL;
-	joined = strv_join(&out, "/");
-	return xasprintf("/%s", joined);
-}
-
 /* Where a link at @path leads, as an absolute path. */
 static char *absolute_target(const char *path, const char *target)
 {
@@ -74,9 +50,9 @@ static char *absolute_target(const char *path, const char *target)
 	auto_free char *full = NULL;
 
 	if (*target == '/')
-		return clean_path(target);
+		return path_lexical(target);
 	full = xasprintf("%.*s/%s", (int)(slash - path), path, target);
-	return clean_path(full);
+	return path_lexical(full);
 }
 
 static const char *const type_names[] = {

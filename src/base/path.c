@@ -12,7 +12,9 @@
 
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "base/str.h"
 #include "base/strbuf.h"
+#include "base/strv.h"
 
 char *path_join_parts(const char *const *parts)
 {
@@ -29,6 +31,29 @@ char *path_join_parts(const char *const *parts)
 		strbuf_append(&b, p);
 	}
 	return strbuf_take(&b);
+}
+
+char *path_lexical(const char *path)
+{
+	auto_strv struct strv in = STRV_INIT;
+	auto_strv struct strv out = STRV_INIT;
+	auto_free char *joined = NULL;
+
+	strv_split(&in, path, '/');
+	for (size_t k = 0; k < in.len; k++) {
+		const char *part = in.items[k];
+
+		if (!*part || streq(part, "."))
+			continue;
+		if (!streq(part, "..")) {
+			strv_add(&out, part);
+		} else if (out.len) {
+			free(out.items[--out.len]);
+			out.items[out.len] = NULL;
+		}
+	}
+	joined = strv_join(&out, "/");
+	return xasprintf("/%s", joined);
 }
 
 static int open_how(int dirfd, const char *path, int flags, unsigned mode, uint64_t resolve)

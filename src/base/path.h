@@ -10,6 +10,9 @@
 #define path_join(...) path_join_parts((const char *const[]){__VA_ARGS__, NULL})
 char *path_join_parts(const char *const *parts) __attribute__((returns_nonnull));
 
+/* "/a/./b//../c" as "/a/c", always with a slash in front: by the text alone, no link is looked at. The caller frees. */
+char *path_lexical(const char *path) __attribute__((returns_nonnull));
+
 /*
  * openat2() beneath @dirfd: no "..", absolute path, symbolic link out of it, magic link or mount crossing
  * (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS). O_CLOEXEC is added. An fd, or negative errno.

@@ -33,29 +33,6 @@ static void remote_path_done(struct remote_path *p)
 	free(p->path);
 }
 
-char *file_clean_path(const char *path)
-{
-	auto_strv struct strv in = STRV_INIT;
-	auto_strv struct strv out = STRV_INIT;
-	auto_free char *joined = NULL;
-
-	strv_split(&in, path, '/');
-	for (size_t k = 0; k < in.len; k++) {
-		const char *part = in.items[k];
-
-		if (!*part || streq(part, "."))
-			continue;
-		if (!streq(part, "..")) {
-			strv_add(&out, part);
-		} else if (out.len) {
-			free(out.items[--out.len]);
-			out.items[out.len] = NULL;
-		}
-	}
-	joined = strv_join(&out, "/");
-	return xasprintf("/%s", joined);
-}
-
 const char *file_base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -76,7 +53,7 @@ static int open_remote_path(struct cli *c, const char *text, const char *what, s
 	if (!slash || slash == ret->target.name)
 		return error_set(err, 400, "Invalid %s %s", what, text);
 	ret->instance = xstrndup(ret->target.name, (size_t)(slash - ret->target.name));
-	ret->path = file_clean_path(slash);
+	ret->path = path_lexical(slash);
 	ret->is_folder = endswith(slash, "/") || streq(ret->path, "/");
 	return target_connect(c, &ret->target, err);
 }
@@ -254,7 +231,7 @@ static int push_file(struct cli *c, const struct remote_path *to, const char *so
 		     struct error *err)
 {
 	auto_free char *joined = path_join(to->path, streq(source, "-") ? "stdin" : file_base_name(source));
-	auto_free char *path = file_clean_path(to->is_folder ? joined : to->path);
+	auto_free char *path = path_lexical(to->is_folder ? joined : to->path);
 	auto_free char *parent = xstrndup(path, (size_t)(strrchr(path, '/') - path));
 	struct file_kind k = *given, folder;
 	auto_close int fd = -EBADF;
@@ -346,7 +323,7 @@ static int pull_file(const struct remote_path *from, struct local_file *l, struc
 		if (links == LINKS_MAX)
 			return error_set(err, 400, "%s: too many links", from->path);
 		free(path);
-		path = file_clean_path(strbuf_str(&l->got.body));
+		path = path_lexical(strbuf_str(&l->got.body));
 	}
 	if (r == 0 && l->got.type == FILE_TYPE_FOLDER)
 		return error_set(err, 400, "Can't pull a directory without --recursive");

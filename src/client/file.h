@@ -26,8 +26,6 @@ struct file_got {
 };
 void file_got_done(struct file_got *g);
 
-/* @path without "." and "..", with a slash in front; the caller frees. */
-char *file_clean_path(const char *path);
 /* Behind the last slash; borrowed. */
 const char *file_base_name(const char *path);
 

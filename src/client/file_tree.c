@@ -103,7 +103,7 @@ int file_push_tree(struct api *a, const char *instance, const char *source, cons
 	while (strlen(name) > 1 && endswith(name, "/"))
 		name[strlen(name) - 1] = '\0';
 	joined = path_join(target, file_base_name(name));
-	to = file_clean_path(joined);
+	to = path_lexical(joined);
 	return push_entry(a, instance, AT_FDCWD, name, to, 0, err);
 }
 
