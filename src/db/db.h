@@ -166,8 +166,7 @@ int db_instance_update(struct db *db, const struct db_instance *row, struct erro
 int db_instance_set_phase(struct db *db, int64_t id, enum db_phase phase, const char *staging, struct error *err);
 /* Writes the volatile keys and last_used only. */
 int db_instance_set_volatile(struct db *db, const struct db_instance *row, struct error *err);
-/* The new name (and project), and phase ready. */
-int db_instance_rename(struct db *db, int64_t id, const char *name, struct error *err);
+/* The new project and name, and phase ready. */
 int db_instance_move(struct db *db, int64_t id, const char *project, const char *name, struct error *err);
 int db_instance_delete(struct db *db, int64_t id, struct error *err);
 

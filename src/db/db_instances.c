@@ -126,13 +126,6 @@ int db_instance_set_volatile(struct db *db, const struct db_instance *r, struct 
 	return db_run(db, err, sql, "sii", text, r->last_used_ns, r->id);
 }
 
-int db_instance_rename(struct db *db, int64_t id, const char *name, struct error *err)
-{
-	static const char sql[] = "UPDATE instances SET name=?, phase=0, staging=NULL WHERE id=?";
-
-	return db_run(db, err, sql, "si", name, id);
-}
-
 int db_instance_move(struct db *db, int64_t id, const char *project, const char *name, struct error *err)
 {
 	static const char sql[] = "UPDATE instances SET project=?, name=?, phase=0, staging=NULL WHERE id=?";

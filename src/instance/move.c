@@ -5,6 +5,51 @@
 #include "instance/nic_check.h"
 #include "instance/nics.h"
 
+/* The instance as it is to be: what is not said here is borrowed from @i. */
+struct moved {
+	struct db_instance row;
+	char *project;
+	char *name;
+	char *volume;
+};
+
+static void moved_done(struct moved *m)
+{
+	free(m->project);
+	free(m->name);
+	free(m->volume);
+}
+
+/*
+ * The tree gets its new name, then the row, which has said before what is under way: a restart finds the tree under
+ * either name and puts the old one back. What fails is undone, or at the next start.
+ */
+static int move_tree(struct instance *i, const struct moved *m, struct error *err)
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	auto_free char *staging = xasprintf("%s/%s", m->project, m->name);
+	auto_free char *old_volume = instance_lxc_name(i);
+	auto_error struct error undo = ERROR_INIT;
+	struct db *db = i->all->store->db;
+	int r = instance_pool_open(i->all, i->row.pool, &pool, err);
+
+	if (r == 0)
+		r = db_instance_set_phase(db, i->row.id, DB_RENAMING, staging, err);
+	if (r < 0)
+		return r;
+	r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, old_volume, m->volume, err);
+	if (r == 0) {
+		r = db_instance_move(db, i->row.id, m->project, m->name, err);
+		if (r < 0)
+			storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, m->volume, old_volume, &undo);
+	}
+	if (r < 0 && db_instance_set_phase(db, i->row.id, DB_READY, NULL, &undo) < 0)
+		log_error("failed move is undone at the next start", LOG_STR("instance", old_volume), LOG_ERR(&undo));
+	return r;
+}
+
+/* --- within the project --- */
+
 /* Its new name in memory: its place in the sorted list changes. */
 static void set_name(struct instance *i, const char *name)
 {
@@ -41,46 +86,36 @@ static int check_new_name(struct instance *i, const char *name, struct error *er
 	return r;
 }
 
-/* The row says that a rename is under way: a restart finds the tree under either name and puts the old one back. */
+static int check_renamed(struct instance *i, const char *name, struct error *err)
+{
+	CLEANUP(instance_unrefp) struct instance *other = NULL;
+	auto_error struct error absent = ERROR_INIT;
+
+	if (instance_find(i->all, i->row.project, name, &other, &absent) == 0)
+		return error_set(err, 409, "Name \"%s\" already in use", name);
+	return check_new_name(i, name, err);
+}
+
 static int rename_busy(struct instance *i, const char *name, struct error *err)
 {
-	struct instances *all = i->all;
-	struct db *db = all->store->db;
-	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	CLEANUP(instance_unrefp) struct instance *other = NULL;
+	CLEANUP(moved_done)
+	struct moved m = {.project = xstrdup(i->row.project),
+			  .name = xstrdup(name),
+			  .volume = instance_full_name(i->row.project, name)};
 	auto_free char *old_volume = instance_lxc_name(i);
-	auto_free char *new_volume = instance_full_name(i->row.project, name);
 	auto_error struct error undo = ERROR_INIT;
-	int r = instance_pool_open(all, i->row.pool, &pool, err);
+	int r = check_renamed(i, name, err);
 
-	if (r == 0 && instance_find(all, i->row.project, name, &other, &undo) == 0)
-		r = error_set(err, 409, "Name \"%s\" already in use", name);
-	if (r == 0)
-		r = check_new_name(i, name, err);
-	if (r == 0)
-		r = db_instance_set_phase(db, i->row.id, DB_RENAMING, name, err);
 	if (r < 0)
 		return r;
-	error_clear(&undo);
 	nics_remove_entries(i);
-	r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, old_volume, new_volume, err);
-	if (r == 0) {
-		r = db_instance_rename(db, i->row.id, name, err);
-		if (r < 0)
-			storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, new_volume, old_volume, &undo);
-	}
-	if (r < 0) {
-		if (db_instance_set_phase(db, i->row.id, DB_READY, NULL, &undo) < 0)
-			log_error("failed rename is undone at the next start", LOG_STR("instance", old_volume),
-				  LOG_ERR(&undo));
-		nics_write_entries(i, NULL);
-		return r;
-	}
-	set_name(i, name);
+	r = move_tree(i, &m, err);
+	if (r == 0)
+		set_name(i, name);
 	nics_write_entries(i, NULL);
-	if (instance_remove_side_folders(all, old_volume, &undo) < 0)
+	if (r == 0 && instance_remove_side_folders(i->all, old_volume, &undo) < 0)
 		log_warn("logs of a renamed instance stay", LOG_STR("instance", old_volume), LOG_ERR(&undo));
-	return 0;
+	return r;
 }
 
 int instance_rename(struct instance *i, const char *name, struct error *err)
@@ -100,21 +135,6 @@ int instance_rename(struct instance *i, const char *name, struct error *err)
 
 /* --- to another project --- */
 
-/* The instance as it is to be: what is not said here is borrowed from @i. */
-struct moved {
-	struct db_instance row;
-	char *project;
-	char *name;
-	char *volume;
-};
-
-static void moved_done(struct moved *m)
-{
-	free(m->project);
-	free(m->name);
-	free(m->volume);
-}
-
 /* May it be there? As if it were made anew, and as if it were changed to what it is there. */
 static int check_moved(struct instance *i, const struct moved *m, struct error *err)
 {
@@ -133,31 +153,6 @@ static int check_moved(struct instance *i, const struct moved *m, struct error *
 	if (r == 0)
 		r = nic_check(i->all, &c, err);
 	mutex_unlock(&i->all->lock);
-	return r;
-}
-
-/* The tree gets its new name, then the row. What fails is undone, or at the next start. */
-static int move_tree(struct instance *i, const struct moved *m, struct error *err)
-{
-	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	auto_free char *staging = xasprintf("%s/%s", m->project, m->name);
-	auto_free char *old_volume = instance_lxc_name(i);
-	auto_error struct error undo = ERROR_INIT;
-	struct db *db = i->all->store->db;
-	int r = instance_pool_open(i->all, i->row.pool, &pool, err);
-
-	if (r == 0)
-		r = db_instance_set_phase(db, i->row.id, DB_RENAMING, staging, err);
-	if (r < 0)
-		return r;
-	r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, old_volume, m->volume, err);
-	if (r == 0) {
-		r = db_instance_move(db, i->row.id, m->project, m->name, err);
-		if (r < 0)
-			storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, m->volume, old_volume, &undo);
-	}
-	if (r < 0 && db_instance_set_phase(db, i->row.id, DB_READY, NULL, &undo) < 0)
-		log_error("failed move is undone at the next start", LOG_STR("instance", old_volume), LOG_ERR(&undo));
 	return r;
 }
 

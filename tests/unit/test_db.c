@@ -90,7 +90,7 @@ static void instance_survives_reopening(void **state)
 
 	expect_ok(db_instance_insert(f->db, &row, &err), &err);
 	expect_ok(db_instance_set_phase(f->db, row.id, DB_READY, NULL, &err), &err);
-	expect_ok(db_instance_rename(f->db, row.id, "c2", &err), &err);
+	expect_ok(db_instance_move(f->db, row.id, row.project, "c2", &err), &err);
 	open_again(f);
 	expect_ok(db_instances_load(f->db, keep, &got, &err), &err);
 	assert_string_equal(got.name, "c2");
