@@ -33,19 +33,19 @@ static int count_bytes(const char *value, uint64_t *ret, struct error *err)
 }
 
 /* Limits on sums, one row each. */
+enum { SUM_CPU, SUM_DISK, SUM_MEMORY, SUM_PROCESSES, N_SUMS };
+
 static const struct sum {
 	const char *key;
 	int (*count)(const char *value, uint64_t *ret, struct error *err);
 	bool of_root_disk; /* its size, not the key of that name */
 	bool in_bytes;
-} sums[] = {
-	{"limits.cpu", count_cpus, false, false},
-	{"limits.disk", count_bytes, true, true},
-	{"limits.memory", count_bytes, false, true},
-	{"limits.processes", count_number, false, false},
+} sums[N_SUMS] = {
+	[SUM_CPU] = {"limits.cpu", count_cpus, false, false},
+	[SUM_DISK] = {"limits.disk", count_bytes, true, true},
+	[SUM_MEMORY] = {"limits.memory", count_bytes, false, true},
+	[SUM_PROCESSES] = {"limits.processes", count_number, false, false},
 };
-
-enum { N_SUMS = ARRAY_SIZE(sums) };
 
 static const char *value_for(const struct sum *s, const struct instance_expanded *x)
 {
@@ -446,8 +446,8 @@ void instances_project_usage(struct instances *all, const char *project, struct 
 	add_usage(all, project, totals);
 	ret->instances = count_instances(all, project);
 	mutex_unlock(&all->lock);
-	ret->cpu = totals[0];
-	ret->disk_bytes = totals[1];
-	ret->memory_bytes = totals[2];
-	ret->processes = totals[3];
+	ret->cpu = totals[SUM_CPU];
+	ret->disk_bytes = totals[SUM_DISK];
+	ret->memory_bytes = totals[SUM_MEMORY];
+	ret->processes = totals[SUM_PROCESSES];
 }
