@@ -181,8 +181,11 @@ void api_server_changed(struct api *api);
 int api_audit(struct api_call *c, const char *event, const char *verdict, const char *detail, struct error *err);
 void api_audit_note(struct api_call *c, const char *event, const char *verdict, const char *detail);
 
-/* "?project=p" for URLs outside the default project, else "". */
-const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch);
+/*
+ * May the caller do @perm in @project, and is it there? Whether it is there is told only to those who may: 403, or 404.
+ * For projects that a body names; the router does it for that of the query.
+ */
+int api_check_project(struct api_call *c, enum permission perm, const char *project, struct error *err);
 /* Append the URL of an object of @project: /1.0/KIND/NAME, with ?project= outside the default project. */
 void api_add_url(struct strv *urls, const char *project, const char *kind, const char *name);
 /* Leave out of a list of such URLs what is in projects that the caller may not view: for used_by. */

@@ -254,16 +254,6 @@ static int source_image(struct api_call *c, struct source_body *src, struct inst
 	return error_set(err, 400, "Must specify one of alias, fingerprint or properties for init from image");
 }
 
-/* Another project than the request's: who holds nothing in it does not hear whether it is there. */
-static int check_project(struct api_call *c, enum permission perm, const char *project, struct error *err)
-{
-	if (!authorize(&c->id, perm, project))
-		return error_set(err, 403, "not authorized");
-	if (!store_has_project(c->api->store, project))
-		return error_set(err, 404, "Failed loading project \"%s\": Project not found", project);
-	return 0;
-}
-
 static int source_copy(struct api_call *c, struct source_body *src, struct instance_job *j, struct error *err)
 {
 	const char *project = str_is_empty(src->project) ? c->project : src->project;
@@ -272,7 +262,7 @@ static int source_copy(struct api_call *c, struct source_body *src, struct insta
 	j->source = INSTANCE_SOURCE_COPY;
 	if (str_is_empty(src->source))
 		return error_set(err, 400, "Must specify a source instance");
-	r = check_project(c, PERM_PROJECT_VIEW, project, err);
+	r = api_check_project(c, PERM_PROJECT_VIEW, project, err);
 	if (r < 0)
 		return r;
 	if (src->live)
@@ -634,7 +624,7 @@ static int move_to_project(struct api_call *c, const char *project, const char *
 			   struct error *err)
 {
 	struct instance_job *j;
-	int r = check_project(c, PERM_INSTANCE_EDIT, project, err);
+	int r = api_check_project(c, PERM_INSTANCE_EDIT, project, err);
 
 	if (r == 0)
 		r = name_check_instance(name, err);

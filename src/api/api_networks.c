@@ -193,7 +193,6 @@ static int network_names(struct api_call *c, struct strv *names, struct error *e
 static int list_networks(struct api_call *c, struct error *err)
 {
 	auto_strv struct strv names = STRV_INIT;
-	auto_strbuf struct strbuf suffix = STRBUF_INIT;
 	auto_strmap struct strmap project = STRMAP_INIT;
 	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
@@ -204,13 +203,14 @@ static int list_networks(struct api_call *c, struct error *err)
 	project_config(c, &project);
 	jsonw_array_begin(&w);
 	for (size_t k = 0; k < names.len; k++) {
+		auto_free char *url = project_url(c->project, "/1.0/networks/%s", names.items[k]);
 		CLEANUP(shown_done) struct shown n = {0};
 		auto_error struct error gone = ERROR_INIT;
 
 		if (!is_visible(c, &project, names.items[k]))
 			continue;
 		if (!api_recursion(c))
-			jsonw_strf(&w, "/1.0/networks/%s%s", names.items[k], api_project_suffix(c, &suffix));
+			jsonw_str(&w, url);
 		else if (show(c, names.items[k], &n, &gone) < 0 || write_network(c, &n, &w, &gone) < 0)
 			error_ignore(&gone, "deleted this moment: not in the list");
 	}

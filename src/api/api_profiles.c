@@ -72,24 +72,24 @@ static void profile_names(struct api_call *c, struct strv *names)
 
 static int list_profiles(struct api_call *c, struct error *err)
 {
-	struct strbuf b = STRBUF_INIT, suffix = STRBUF_INIT;
+	struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 	auto_strv struct strv names = STRV_INIT;
 
 	profile_names(c, &names);
 	jsonw_array_begin(&w);
 	for (size_t k = 0; k < names.len; k++) {
+		auto_free char *url = project_url(c->project, "/1.0/profiles/%s", names.items[k]);
 		CLEANUP(db_profile_done) struct db_profile p = {0};
 
 		if (!api_recursion(c))
-			jsonw_strf(&w, "/1.0/profiles/%s%s", names.items[k], api_project_suffix(c, &suffix));
+			jsonw_str(&w, url);
 		else if (store_profile_dup(c->api->store, c->home, names.items[k], &p, err) == 0)
 			write_profile(c, &p, &w);
 		else
 			error_ignore(err, "deleted this moment: not in the list");
 	}
 	jsonw_array_end(&w);
-	strbuf_done(&suffix);
 	api_sync(c, &b);
 	return 0;
 }

@@ -293,7 +293,7 @@ static int get_resources(struct api_call *c, struct error *err)
 
 static void write_volume(const char *project, const char *name, struct jsonw *w)
 {
-	bool is_default = streq(project, "default");
+	auto_free char *user = project_url(project, "/1.0/instances/%s", name);
 
 	jsonw_object_begin(w);
 	jsonw_kv_raw(w, "config", "{}");
@@ -302,7 +302,7 @@ static void write_volume(const char *project, const char *name, struct jsonw *w)
 	jsonw_kv_str(w, "type", "container");
 	jsonw_key(w, "used_by");
 	jsonw_array_begin(w);
-	jsonw_strf(w, "/1.0/instances/%s%s%s", name, is_default ? "" : "?project=", is_default ? "" : project);
+	jsonw_str(w, user);
 	jsonw_array_end(w);
 	jsonw_kv_str(w, "location", "none");
 	jsonw_kv_str(w, "content_type", "filesystem");
@@ -323,16 +323,17 @@ static int check_volume_type(const char *type, struct error *err)
 /* The volumes of the instances of one project. */
 static void write_volumes(struct api_call *c, const char *project, const char *pool, struct jsonw *w)
 {
-	bool is_default = streq(project, "default");
 	auto_strv struct strv names = STRV_INIT;
 
 	instances_on_pool(c->api->instances, project, pool, &names);
 	for (size_t k = 0; k < names.len; k++) {
+		auto_free char *url = project_url(project, "/1.0/storage-pools/%s/volumes/container/%s", pool,
+						  names.items[k]);
+
 		if (api_recursion(c))
 			write_volume(project, names.items[k], w);
 		else
-			jsonw_strf(w, "/1.0/storage-pools/%s/volumes/container/%s%s%s", pool, names.items[k],
-				   is_default ? "" : "?project=", is_default ? "" : project);
+			jsonw_str(w, url);
 	}
 }
 

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/thread.h"
 #include "base/timeutil.h"
+#include "db/store.h"
 
 #define KEEP_MS 5000 /* how long an ended operation stays readable */
 
@@ -153,10 +154,8 @@ void operation_add_resource(struct operation *op, const char *kind, const char *
 		op->resources[i] = (struct resource){.kind = xstrdup(kind)};
 		op->n_resources++;
 	}
-	if (op->project && !streq(op->project, "default") && !strchr(url, '?'))
-		strv_addf(&op->resources[i].urls, "%s?project=%s", url, op->project);
-	else
-		strv_add(&op->resources[i].urls, url);
+	strv_take(&op->resources[i].urls,
+		  project_url(op->project && !strchr(url, '?') ? op->project : "default", "%s", url));
 }
 
 void operation_set_private(struct operation *op, const char *members)

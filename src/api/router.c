@@ -202,6 +202,15 @@ static void become_stranger(struct api_call *c)
 	c->req->close_after = true;
 }
 
+int api_check_project(struct api_call *c, enum permission perm, const char *project, struct error *err)
+{
+	if (!authorize(&c->id, perm, project))
+		return error_set(err, 403, "not authorized");
+	if (!store_has_project(c->api->store, project))
+		return error_set(err, 404, "Failed loading project \"%s\": Project not found", project);
+	return 0;
+}
+
 static int check_project(struct api_call *c, struct error *err)
 {
 	const char *project = http_query(c->req, "project");
@@ -218,12 +227,7 @@ static int check_project(struct api_call *c, struct error *err)
 	/* lists of a project that is not there are empty */
 	if (c->route->flags & API_ANY_PROJECT)
 		return 0;
-	/* whether a project is there is told only to those who might see it */
-	if (!authorize(&c->id, PERM_PROJECT_VIEW, c->project))
-		return error_set(err, 403, "not authorized");
-	if (store_has_project(c->api->store, c->project))
-		return 0;
-	return error_set(err, 404, "Failed loading project \"%s\": Project not found", c->project);
+	return api_check_project(c, PERM_PROJECT_VIEW, c->project, err);
 }
 
 /* The metrics listener knows three paths. */
@@ -542,16 +546,13 @@ void api_empty(struct api_call *c)
 
 void api_created(struct api_call *c, const char *location)
 {
-	auto_free char *in_project = xasprintf("%s?project=%s", location, c->project);
+	auto_free char *url = project_url(c->route->feature == PROJECT_ITSELF ? "default" : c->project, "%s", location);
 	struct strbuf b = STRBUF_INIT;
 
 	strbuf_append(&b, "null");
 	api_sync(c, &b);
 	c->resp->status = 201;
-	if (c->route->feature == PROJECT_ITSELF || streq(c->project, "default"))
-		http_response_header(c->resp, "Location", location);
-	else
-		http_response_header(c->resp, "Location", in_project);
+	http_response_header(c->resp, "Location", url);
 }
 
 struct operation *api_operation_new(struct api_call *c, const struct operation_spec *spec)
@@ -595,19 +596,9 @@ void api_file(struct api_call *c, int fd, const char *content_type, const char *
 	http_response_header(c->resp, "Content-Disposition", disposition);
 }
 
-const char *api_project_suffix(const struct api_call *c, struct strbuf *scratch)
-{
-	strbuf_truncate(scratch, 0);
-	if (!streq(c->project, "default"))
-		strbuf_appendf(scratch, "?project=%s", c->project);
-	return strbuf_str(scratch);
-}
-
 void api_add_url(struct strv *urls, const char *project, const char *kind, const char *name)
 {
-	bool is_default = streq(project, "default");
-
-	strv_addf(urls, "/1.0/%s/%s%s%s", kind, name, is_default ? "" : "?project=", is_default ? "" : project);
+	strv_take(urls, project_url(project, "/1.0/%s/%s", kind, name));
 }
 
 void api_drop_unseen(const struct api_call *c, struct strv *urls)
@@ -647,7 +638,7 @@ static bool is_of_project(const char *project, const char *url)
 {
 	static const char *const kinds[] = {"/1.0/images/", "/1.0/instances/", "/1.0/networks/", "/1.0/profiles/"};
 
-	for (size_t k = 0; project && !streq(project, "default") && k < ARRAY_SIZE(kinds); k++)
+	for (size_t k = 0; project && k < ARRAY_SIZE(kinds); k++)
 		if (startswith(url, kinds[k]))
 			return true;
 	return false;
@@ -656,6 +647,7 @@ static bool is_of_project(const char *project, const char *url)
 static void publish_lifecycle(struct api *api, const char *project, const struct identity *id, const char *action,
 			      const char *source, const struct strmap *context)
 {
+	auto_free char *url = project_url(is_of_project(project, source) ? project : "default", "%s", source);
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
 
@@ -663,10 +655,7 @@ static void publish_lifecycle(struct api *api, const char *project, const struct
 		return;
 	jsonw_object_begin(&w);
 	jsonw_kv_str(&w, "action", action);
-	if (is_of_project(project, source))
-		jsonw_kv_strf(&w, "source", "%s?project=%s", source, project);
-	else
-		jsonw_kv_str(&w, "source", source);
+	jsonw_kv_str(&w, "source", url);
 	jsonw_kv_strmap(&w, "context", context);
 	if (id && id->kind != IDENTITY_NONE)
 		write_requestor(&w, id);

@@ -1,5 +1,8 @@
 /* In which project the objects are that a request to a project is about. */
+#include <stdarg.h>
+
 #include "base/str.h"
+#include "base/strbuf.h"
 #include "db/store.h"
 
 static const char *const keys[PROJECT_FEATURE_MAX] = {
@@ -31,6 +34,19 @@ const char *store_effective_project(struct store *s, const char *project, enum p
 	ret = store_effective_project_locked(s, project, f);
 	mutex_unlock(&s->lock);
 	return ret;
+}
+
+char *project_url(const char *project, const char *fmt, ...)
+{
+	struct strbuf b = STRBUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	strbuf_vappendf(&b, fmt, ap);
+	va_end(ap);
+	if (!streq(project, "default"))
+		strbuf_appendf(&b, "?project=%s", project);
+	return strbuf_take(&b);
 }
 
 bool store_has_project(struct store *s, const char *name)

@@ -54,6 +54,8 @@ const char *store_effective_project_locked(struct store *s, const char *project,
 const char *store_effective_project(struct store *s, const char *project, enum project_feature f);
 /* Deep copies. Errors: 404 `Project not found`. */
 int store_project_dup(struct store *s, const char *name, struct db_project *ret, struct error *err);
+/* The URL that @fmt gives, with ?project= outside the default project; the caller frees. */
+char *project_url(const char *project, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((returns_nonnull));
 bool store_has_project(struct store *s, const char *name);
 /* Appends the names of all projects, sorted. */
 void store_project_names(struct store *s, struct strv *ret);

@@ -57,9 +57,7 @@ static int each_nic(struct instances *all, const char *network,
 static int add_user(const struct db_instance *row, const char *name UNUSED, const struct strmap *device UNUSED,
 		    void *arg, struct error *err UNUSED)
 {
-	auto_free char *url = streq(row->project, "default")
-				      ? xasprintf("/1.0/instances/%s", row->name)
-				      : xasprintf("/1.0/instances/%s?project=%s", row->name, row->project);
+	auto_free char *url = project_url(row->project, "/1.0/instances/%s", row->name);
 
 	if (!strv_contains(arg, url))
 		strv_add(arg, url);

@@ -179,11 +179,9 @@ void instance_render_full(struct instance *i, struct jsonw *w)
 static void render_name(struct instance *i, const char *prefix, struct jsonw *w)
 {
 	auto_free char *name = instance_name_dup(i);
+	auto_free char *url = project_url(i->row.project, "/1.0/%s/%s", prefix, name);
 
-	if (streq(i->row.project, "default"))
-		jsonw_strf(w, "/1.0/%s/%s", prefix, name);
-	else
-		jsonw_strf(w, "/1.0/%s/%s?project=%s", prefix, name, i->row.project);
+	jsonw_str(w, url);
 }
 
 /* The common list: pieces copied under one lock. */

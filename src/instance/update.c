@@ -294,10 +294,7 @@ bool instance_uses_profile_locked(struct instance *i, const char *project, const
 
 static void add_url(const struct db_instance *row, struct strv *urls)
 {
-	if (streq(row->project, "default"))
-		strv_addf(urls, "/1.0/instances/%s", row->name);
-	else
-		strv_addf(urls, "/1.0/instances/%s?project=%s", row->name, row->project);
+	strv_take(urls, project_url(row->project, "/1.0/instances/%s", row->name));
 }
 
 void instances_using_profile(struct instances *all, const char *project, const char *profile, struct strv *urls)
