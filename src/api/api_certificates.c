@@ -234,14 +234,11 @@ static int check_type(const char *type, struct error *err)
 	return error_set(err, 400, "Invalid certificate type");
 }
 
-static int check_projects(const struct strv *projects, struct error *err)
+static int check_projects(struct api_call *c, const struct strv *projects, struct error *err)
 {
 	for (size_t i = 0; i < projects->len; i++)
-		if (!streq(projects->items[i], "default"))
-			return error_set(
-				err, 404,
-				"Project \"%s\" not found: certificates can be for the default project only so far",
-				projects->items[i]);
+		if (!store_has_project(c->api->store, projects->items[i]))
+			return error_set(err, 404, "Project \"%s\" not found", projects->items[i]);
 	return 0;
 }
 
@@ -359,6 +356,19 @@ static int issue_token(struct api_call *c, const struct certificate_body *b, str
 	return 0;
 }
 
+/* While the references are held no project goes: a token that names one is there before it does, and goes with it. */
+static int invite(struct api_call *c, const struct certificate_body *b, struct error *err)
+{
+	int r;
+
+	instances_hold_references(c->api->instances);
+	r = check_projects(c, &b->projects, err);
+	if (r == 0)
+		r = issue_token(c, b, err);
+	instances_release_references(c->api->instances);
+	return r;
+}
+
 static int post_checked(struct api_call *c, struct certificate_body *b, struct error *err)
 {
 	auto_strv struct strv addresses = STRV_INIT;
@@ -373,11 +383,11 @@ static int post_checked(struct api_call *c, struct certificate_body *b, struct e
 	if (r == 0)
 		r = check_type(text_of(b->type), err);
 	if (r == 0)
-		r = check_projects(&b->projects, err);
+		r = check_projects(c, &b->projects, err);
 	if (r < 0)
 		return r;
 	/* only an administrator comes here with a token to be made: admit() has replaced what a token's user sent */
-	return b->token && identity_is_admin(&c->id) ? issue_token(c, b, err) : add_certificate(c, b, err);
+	return b->token && identity_is_admin(&c->id) ? invite(c, b, err) : add_certificate(c, b, err);
 }
 
 static int post_certificates(struct api_call *c, struct error *err)
@@ -422,7 +432,7 @@ static int check_change(struct api_call *c, const struct trust_certificate *was,
 		return error_set(err, 400, "Invalid certificate type");
 	if (!same_type)
 		return error_set(err, 403, "The certificate type cannot be changed");
-	return check_projects(&b->projects, err);
+	return check_projects(c, &b->projects, err);
 }
 
 /*

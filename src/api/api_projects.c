@@ -267,7 +267,7 @@ static int change_held(struct api_call *c, bool replace, struct error *err)
 	CLEANUP(db_project_done) struct db_project after = {0};
 	uint64_t given;
 	char etag[65];
-	int r = project_find(c, PERM_ADMIN, &before, err);
+	int r = project_find(c, PERM_PROJECT_EDIT, &before, err);
 
 	if (r == 0) {
 		project_etag(&before, etag);
@@ -338,15 +338,27 @@ static void rename_free(void *arg)
 	free(j);
 }
 
+/* Rights in the project have followed its name, or gone with it, in the database; invitations are gone. */
+static void follow(struct api *api)
+{
+	trust_projects_changed(api->trust);
+	tokens_forget_dropped(api->tokens);
+}
+
 static int rename_held(struct rename_job *j, struct error *err)
 {
+	int r;
+
 	if (!store_has_project(j->api->store, j->old_name))
 		return error_set(err, 404, "Project not found");
 	if (store_has_project(j->api->store, j->name))
 		return error_set(err, 409, "A project named \"%s\" already exists", j->name);
 	if (!is_empty(j->api, j->old_name))
 		return error_set(err, 400, "Only empty projects can be renamed");
-	return store_project_rename(j->api->store, j->old_name, j->name, err);
+	r = store_project_rename(j->api->store, j->old_name, j->name, err);
+	if (r == 0)
+		follow(j->api);
+	return r;
 }
 
 static int rename_run(struct operation *op UNUSED, void *arg, struct error *err)
@@ -401,6 +413,8 @@ static int delete_project(struct api_call *c, struct error *err)
 		r = error_set(err, 400, "Only empty projects can be removed");
 	else
 		r = store_project_remove(c->api->store, p.name, err);
+	if (r == 0)
+		follow(c->api);
 	instances_release_references(c->api->instances);
 	if (r < 0)
 		return r;

@@ -42,6 +42,7 @@ const struct api_route *const api_route_tables[] = {
 	api_warning_routes,
 	api_audit_routes,
 	api_metrics_routes,
+	api_auth_routes,
 	NULL,
 };
 /* clang-format on */
@@ -293,7 +294,10 @@ static void call_free(void *arg)
 static int claim(struct api_call *c, struct error *err)
 {
 	static const unsigned max[] = {
-		[IDENTITY_TLS] = RESTRICTED_CONNECTIONS_MAX, [IDENTITY_METRICS] = METRICS_CONNECTIONS_MAX};
+		[IDENTITY_TLS] = RESTRICTED_CONNECTIONS_MAX,
+		[IDENTITY_METRICS] = METRICS_CONNECTIONS_MAX,
+		[IDENTITY_CANDID] = RESTRICTED_CONNECTIONS_MAX,
+	};
 	const struct http_tls_peer *tls = c->req->peer.tls;
 
 	if (!tls || !c->api->remote || c->id.kind == IDENTITY_NONE)
@@ -623,12 +627,12 @@ static void write_requestor(struct jsonw *w, const struct identity *id)
 	jsonw_key(w, "requestor");
 	jsonw_object_begin(w);
 	if (!local)
-		jsonw_kv_str(w, "username", id->fingerprint);
+		jsonw_kv_str(w, "username", identity_name(id));
 	else if (id->uid == 0)
 		jsonw_kv_str(w, "username", "root");
 	else
 		jsonw_kv_strf(w, "username", "%u", (unsigned)id->uid);
-	jsonw_kv_str(w, "protocol", local ? "unix" : "tls");
+	jsonw_kv_str(w, "protocol", identity_protocol(id));
 	jsonw_kv_str(w, "address", local ? "@" : id->address);
 	jsonw_object_end(w);
 }

@@ -220,6 +220,16 @@ static void password_changed(struct api *api) REQUIRES(api->config_lock)
 		log_error("the expiry of the trust password is not armed", LOG_ERR(&err));
 }
 
+static void set_default_role(struct api *api, const struct strmap *config)
+{
+	auto_error struct error err = ERROR_INIT;
+	enum role role = ROLE_NONE;
+
+	if (role_parse(strmap_get_or(config, "candid.default_role", "admin"), /* or_none= */ true, &role, &err) < 0)
+		log_error("users of the identity provider hold nothing", LOG_ERR(&err));
+	trust_set_default_role(api->trust, role);
+}
+
 /* What follows from the configuration and cannot fail. */
 static void take_effect(struct api *api, const struct strmap *old, const struct strmap *now) REQUIRES(api->config_lock)
 {
@@ -231,6 +241,7 @@ static void take_effect(struct api *api, const struct strmap *old, const struct 
 		set_proxies(api, now);
 	if (differs(old, now, "core.trust_ca_certificates"))
 		trust_set_ca_certificates(api->trust, strmap_get_bool(now, "core.trust_ca_certificates", false));
+	set_default_role(api, now);
 	api_server_changed(api);
 }
 

@@ -232,6 +232,55 @@ void tokens_refresh(struct tokens *t)
 	mutex_unlock(&t->lock);
 }
 
+struct kept {
+	int64_t *ids;
+	size_t n;
+};
+
+static void note_kept(struct db_token *row, void *arg)
+{
+	struct kept *k = arg;
+
+	k->ids = xreallocarray(k->ids, k->n + 1, sizeof(*k->ids));
+	k->ids[k->n++] = row->id;
+}
+
+static bool is_kept(const struct kept *k, int64_t id)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->ids[i] == id)
+			return true;
+	return false;
+}
+
+/* One that is not in the database any more, out of the list; without an operation: none. */
+static struct token claim_dropped(struct tokens *t, const struct kept *k)
+{
+	struct token got = {0};
+
+	mutex_lock(&t->lock);
+	for (size_t i = 0; i < t->n && !got.op; i++)
+		if (!is_kept(k, t->list[i].row.id))
+			got = claim_at_locked(t, i);
+	mutex_unlock(&t->lock);
+	return got;
+}
+
+void tokens_forget_dropped(struct tokens *t)
+{
+	auto_error struct error err = ERROR_INIT;
+	struct kept k = {0};
+
+	/* when it cannot be read all end: an invitation into nowhere is worse than one too few */
+	if (db_tokens_load(t->db, note_kept, &k, &err) < 0)
+		log_error("cannot read the tokens: all that are there end", LOG_ERR(&err));
+	for (struct token got = claim_dropped(t, &k); got.op; got = claim_dropped(t, &k)) {
+		operation_end(got.op);
+		token_done(&got);
+	}
+	free(k.ids);
+}
+
 int token_issue(struct api_call *c, const struct token_kind *kind, const char *request, int64_t expires_ns,
 		struct operation **ret, struct error *err)
 {

@@ -36,6 +36,9 @@ void tokens_stop(struct tokens *t);
 /* After the loop has gone. */
 void tokens_free(struct tokens *t);
 
+/* The database has dropped tokens: those that it no longer has end here too. */
+void tokens_forget_dropped(struct tokens *t);
+
 /* What the views of tokens show may be another now: addresses, the server's certificate. */
 void tokens_refresh(struct tokens *t);
 

@@ -33,7 +33,7 @@ struct source {
 /* The denials of one event: of strangers, or of one certificate. */
 struct bucket {
 	const char *event;
-	struct identity id; /* whose; kind IDENTITY_NONE: all strangers'. Without fingerprint: of many certificates */
+	struct identity id; /* whose; kind IDENTITY_NONE: all strangers'. Without name: of many callers */
 	int64_t tokens;
 	int64_t refilled_ms;
 	/* held back since the last summary */
@@ -62,7 +62,7 @@ struct audit {
 	struct waiting **tail GUARDED_BY(lock);
 	bool busy GUARDED_BY(lock); /* somebody is writing: fields below are that thread's */
 	struct bucket *buckets GUARDED_BY(lock);
-	size_t n_known GUARDED_BY(lock); /* buckets with a fingerprint */
+	size_t n_known GUARDED_BY(lock); /* buckets with a name */
 	bool summary_running GUARDED_BY(lock);
 	bool stopping GUARDED_BY(lock);
 	int64_t summary_ms GUARDED_BY(lock);    /* of the last one; 0: none */
@@ -101,16 +101,11 @@ static void put_text(struct jsonw *w, const char *key, const char *text)
 
 static void put_identity(struct jsonw *w, const struct identity *id)
 {
-	static const char *const protocols[] = {[IDENTITY_NONE] = "none",
-						[IDENTITY_LOCAL] = "unix",
-						[IDENTITY_TLS] = "tls",
-						[IDENTITY_METRICS] = "tls"};
-
-	jsonw_kv_str(w, "protocol", id ? protocols[id->kind] : "daemon");
+	jsonw_kv_str(w, "protocol", id ? identity_protocol(id) : "daemon");
 	if (id && id->kind == IDENTITY_LOCAL)
 		jsonw_kv_strf(w, "identity", id->uid == 0 ? "root" : "uid=%u", (unsigned)id->uid);
 	else
-		jsonw_kv_str(w, "identity", id ? id->fingerprint : "");
+		jsonw_kv_str(w, "identity", id ? identity_name(id) : "");
 	jsonw_kv_str(w, "address", !id ? "" : id->kind == IDENTITY_LOCAL ? "@" : id->address);
 }
 
@@ -390,7 +385,7 @@ static void drop_idle_locked(struct audit *a) REQUIRES(a->lock)
 		struct bucket *b = *at;
 
 		refill(b);
-		if (!*b->id.fingerprint || b->held || b->tokens < DENIALS_BURST) {
+		if (!*identity_name(&b->id) || b->held || b->tokens < DENIALS_BURST) {
 			at = &b->next;
 			continue;
 		}
@@ -403,7 +398,7 @@ static void drop_idle_locked(struct audit *a) REQUIRES(a->lock)
 static struct bucket *find_locked(struct audit *a, const char *event, const struct identity *id) REQUIRES(a->lock)
 {
 	for (struct bucket *b = a->buckets; b; b = b->next)
-		if (b->id.kind == id->kind && streq(b->event, event) && streq(b->id.fingerprint, id->fingerprint))
+		if (b->id.kind == id->kind && streq(b->event, event) && streq(identity_name(&b->id), identity_name(id)))
 			return b;
 	return NULL;
 }
@@ -418,13 +413,15 @@ static struct bucket *bucket_for_locked(struct audit *a, const char *event, cons
 	struct identity id = {.kind = whose->kind};
 	struct bucket *b;
 
-	if (id.kind != IDENTITY_NONE)
+	if (id.kind == IDENTITY_CANDID)
+		memcpy(id.user, whose->user, sizeof(id.user));
+	else if (id.kind != IDENTITY_NONE)
 		memcpy(id.fingerprint, whose->fingerprint, sizeof(id.fingerprint));
 	b = find_locked(a, event, &id);
-	if (!b && *id.fingerprint && a->n_known == KNOWN_MAX)
+	if (!b && *identity_name(&id) && a->n_known == KNOWN_MAX)
 		drop_idle_locked(a);
-	if (!b && *id.fingerprint && a->n_known == KNOWN_MAX) {
-		id.fingerprint[0] = '\0';
+	if (!b && *identity_name(&id) && a->n_known == KNOWN_MAX) {
+		id = (struct identity){.kind = whose->kind};
 		b = find_locked(a, event, &id);
 	}
 	if (b)
@@ -436,7 +433,7 @@ static struct bucket *bucket_for_locked(struct audit *a, const char *event, cons
 	b->refilled_ms = time_monotonic_ms();
 	b->next = a->buckets;
 	a->buckets = b;
-	a->n_known += *id.fingerprint != '\0';
+	a->n_known += *identity_name(&id) != '\0';
 	return b;
 }
 
@@ -527,7 +524,7 @@ static void write_summaries(struct audit *a)
 		struct audit_entry e = {.event = "audit-summary", .verdict = "denied", .detail = list[i].text};
 		auto_free char *fields = NULL;
 
-		e.id = *list[i].id.fingerprint ? &list[i].id : NULL;
+		e.id = *identity_name(&list[i].id) ? &list[i].id : NULL;
 		fields = render(&e, list[i].held);
 		if (write_fields(a, fields, &err) < 0)
 			log_error("cannot write to the audit log", LOG_STR("lost", list[i].text), LOG_ERR(&err));

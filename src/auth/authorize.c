@@ -1,48 +1,47 @@
 #include "auth/authorize.h"
 
+#include "auth/access.h"
 #include "base/str.h"
+
+const char *identity_protocol(const struct identity *id)
+{
+	static const char *const protocols[] = {
+		[IDENTITY_NONE] = "none",   [IDENTITY_LOCAL] = "unix",    [IDENTITY_TLS] = "tls",
+		[IDENTITY_METRICS] = "tls", [IDENTITY_CANDID] = "candid",
+	};
+
+	return protocols[id->kind];
+}
+
+const char *identity_name(const struct identity *id)
+{
+	return id->kind == IDENTITY_CANDID ? id->user : id->fingerprint;
+}
 
 bool identity_is_admin(const struct identity *id)
 {
-	return id->kind == IDENTITY_LOCAL || (id->kind == IDENTITY_TLS && !id->restricted);
+	return authorize(id, PERM_ADMIN, NULL);
 }
 
 bool identity_equal(const struct identity *a, const struct identity *b)
 {
 	if (a->kind == IDENTITY_LOCAL)
 		return b->kind == IDENTITY_LOCAL;
-	return a->kind != IDENTITY_NONE && a->kind == b->kind && streq(a->fingerprint, b->fingerprint);
-}
-
-/* Does a restricted certificate hold anything in @project? Where it does, it holds the whole set. */
-static bool holds_project(const struct identity *id, const char *project)
-{
-	return project && streq(project, "default") && id->has_default;
-}
-
-static bool authorize_metrics(const struct identity *id, enum permission perm, const char *project)
-{
-	return perm == PERM_METRICS && (!id->restricted || holds_project(id, project));
+	/* which certificate a user shows says nothing */
+	return a->kind != IDENTITY_NONE && a->kind == b->kind && streq(identity_name(a), identity_name(b));
 }
 
 static bool authorize_tls(const struct identity *id, enum permission perm, const char *project)
 {
-	switch (perm) {
-	case PERM_TRUSTED:
-		return true;
-	case PERM_METRICS:
-	case PERM_PROJECT_VIEW:
-	case PERM_INSTANCE_USE:
-	case PERM_INSTANCE_EDIT:
-	case PERM_IMAGE_EDIT:
-	case PERM_NETWORK_EDIT:
-	case PERM_PROFILE_EDIT:
-		return !id->restricted || holds_project(id, project);
-	case PERM_ADMIN:
-		return !id->restricted;
-	default:
-		return false;
-	}
+	if (!id->restricted)
+		return perm != PERM_INTERNAL;
+	/* known, also where nothing is shown to it */
+	return perm == PERM_TRUSTED || access_allows(id, perm, project);
+}
+
+static bool authorize_metrics(const struct identity *id, enum permission perm, const char *project)
+{
+	return perm == PERM_METRICS && (!id->restricted || access_allows(id, perm, project));
 }
 
 bool authorize(const struct identity *id, enum permission perm, const char *project)
@@ -58,6 +57,8 @@ bool authorize(const struct identity *id, enum permission perm, const char *proj
 		return authorize_tls(id, perm, project);
 	case IDENTITY_METRICS:
 		return authorize_metrics(id, perm, project);
+	case IDENTITY_CANDID:
+		return access_allows(id, perm, project);
 	case IDENTITY_NONE:
 		break;
 	}

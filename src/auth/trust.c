@@ -33,6 +33,7 @@ struct entry {
 
 struct trust {
 	struct db *db;
+	struct access *access;
 	int64_t (*clock)(void);
 	struct mutex change; /* one change at a time; held across the database */
 	struct mutex lock;
@@ -124,10 +125,13 @@ int trust_new(struct db *db, struct trust **ret, struct error *err)
 	int r;
 
 	t->db = db;
+	t->access = access_new(db);
 	t->clock = clock_seconds;
 	mutex_init(&t->change);
 	mutex_init(&t->lock);
 	r = db_certificates_load(db, load_row, t, err);
+	if (r == 0)
+		r = access_load(t->access, err);
 	if (r < 0) {
 		trust_free(t);
 		return r;
@@ -143,6 +147,7 @@ void trust_free(struct trust *t) UNSHARED
 	for (size_t i = 0; i < t->n; i++)
 		db_certificate_done(&t->entries[i].row);
 	free(t->entries);
+	access_free(t->access);
 	mutex_done(&t->change);
 	mutex_done(&t->lock);
 	free(t);
@@ -248,7 +253,6 @@ static void judge_locked(struct trust *t, const struct http_tls_peer *tls, struc
 	}
 	/* what the store says of a certificate holds also when the CA would let it in (CVE-2024-6219) */
 	id->restricted = e->row.restricted;
-	id->has_default = strv_contains(&e->row.projects, "default");
 	if (streq(e->row.type, "client"))
 		id->kind = IDENTITY_TLS;
 	else if (streq(e->row.type, "metrics"))
@@ -257,7 +261,7 @@ static void judge_locked(struct trust *t, const struct http_tls_peer *tls, struc
 
 struct identity trust_identify(struct trust *t, const struct http_peer *peer)
 {
-	struct identity id = {.kind = IDENTITY_NONE, .uid = (uid_t)-1};
+	struct identity id = {.kind = IDENTITY_NONE, .uid = (uid_t)-1, .access = t->access};
 	const struct http_tls_peer *tls = peer->tls;
 	int64_t now;
 
@@ -284,6 +288,8 @@ struct identity trust_identify(struct trust *t, const struct http_peer *peer)
 	mutex_lock(&t->lock);
 	judge_locked(t, tls, &id);
 	mutex_unlock(&t->lock);
+	if (id.restricted)
+		id.rights_seen = access_seen(&id);
 	return id;
 }
 
@@ -302,13 +308,70 @@ bool trust_still_holds(struct trust *t, const struct identity *id)
 
 	if (id->kind == IDENTITY_LOCAL || id->kind == IDENTITY_NONE)
 		return true;
+	if (id->kind == IDENTITY_CANDID)
+		return t->clock() <= id->not_after && access_still_holds(id);
 	copy_text(tls.fingerprint, sizeof(tls.fingerprint), id->fingerprint);
 	now = trust_identify(t, &peer);
 	if (!identity_equal(id, &now))
 		return false;
 	if (!now.restricted)
 		return true;
-	return id->restricted && (now.has_default || !id->has_default);
+	return id->restricted && access_still_holds(id);
+}
+
+struct access *trust_access(struct trust *t)
+{
+	return t->access;
+}
+
+void trust_set_default_role(struct trust *t, enum role role)
+{
+	bool less = access_default_role(t->access) > role;
+
+	access_set_default_role(t->access, role);
+	if (less)
+		notify(t);
+}
+
+/* After a change in the database that rights come from; to be followed by notify(). */
+static void load_rights(struct trust *t)
+{
+	auto_error struct error err = ERROR_INIT;
+
+	if (access_load(t->access, &err) < 0)
+		log_error("cannot read who may do what: nobody but administrators may do anything", LOG_ERR(&err));
+}
+
+void trust_rights_changed(struct trust *t)
+{
+	load_rights(t);
+	notify(t);
+}
+
+static void take_projects(struct db_certificate *row, void *arg)
+{
+	struct trust *t = arg;
+
+	mutex_lock(&t->lock);
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->entries[i].row.id != row->id)
+			continue;
+		strv_done(&t->entries[i].row.projects);
+		t->entries[i].row.projects = row->projects;
+		row->projects = STRV_INIT;
+	}
+	mutex_unlock(&t->lock);
+}
+
+void trust_projects_changed(struct trust *t)
+{
+	auto_error struct error err = ERROR_INIT;
+
+	mutex_lock(&t->change);
+	if (db_certificates_load(t->db, take_projects, t, &err) < 0)
+		log_error("cannot read the projects of certificates", LOG_ERR(&err));
+	mutex_unlock(&t->change);
+	trust_rights_changed(t);
 }
 
 /* --- the store itself --- */
@@ -334,7 +397,9 @@ static void row_from_certificate(const struct trust_certificate *c, struct db_ce
 		.restricted = c->restricted,
 		.certificate = xstrdup(c->pem),
 	};
-	strv_copy(&ret->projects, &c->projects);
+	for (size_t i = 0; i < c->projects.len; i++)
+		if (!strv_contains(&ret->projects, c->projects.items[i]))
+			strv_add(&ret->projects, c->projects.items[i]);
 }
 
 static bool row_is(const struct db_certificate *row, const struct trust_certificate *c)
@@ -397,12 +462,6 @@ static int check(const struct trust_certificate *c, struct digest *ret, struct e
 		return error_set(err, 403, "Certificates of type \"server\" need a cluster; this server is in none");
 	if (!type_is_known(c->type))
 		return error_set(err, 400, "Invalid certificate type");
-	for (size_t i = 0; i < c->projects.len; i++)
-		if (!streq(c->projects.items[i], "default"))
-			return error_set(
-				err, 404,
-				"Project \"%s\" not found: certificates can be for the default project only so far",
-				c->projects.items[i]);
 	if (!digest_parse(c->fingerprint, ret))
 		return error_set(err, 500, "Invalid certificate fingerprint \"%s\"", c->fingerprint);
 	return 0;
@@ -434,6 +493,8 @@ int trust_add(struct trust *t, const struct trust_certificate *c, struct error *
 	else
 		r = db_certificate_insert(t->db, &row, err);
 	if (r == 0) {
+		/* rights first: who is known holds nothing before */
+		load_rights(t);
 		mutex_lock(&t->lock);
 		entry_push_locked(t, &digest, &row);
 		mutex_unlock(&t->lock);
@@ -494,6 +555,7 @@ static int update_locked(struct trust *t, const struct trust_certificate *was, c
 	t->entries[at].digest = *digest;
 	mutex_unlock(&t->lock);
 	row = old;
+	load_rights(t);
 	return 0;
 }
 
@@ -537,6 +599,7 @@ static int remove_locked(struct trust *t, const char *fingerprint, struct error 
 	memmove(&t->entries[at], &t->entries[at + 1], (t->n - (size_t)at - 1) * sizeof(*t->entries));
 	t->n--;
 	mutex_unlock(&t->lock);
+	load_rights(t);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "auth/access.h"
 #include "auth/authorize.h"
 #include "base/strv.h"
 #include "db/db.h"
@@ -45,6 +46,14 @@ struct identity trust_identify(struct trust *t, const struct http_peer *peer);
  * connection showed then; a certificate that was revoked by a CRL since is the gate's to cut. Strangers lose nothing.
  */
 bool trust_still_holds(struct trust *t, const struct identity *id);
+/* The register of rights; lives as long as @t. */
+struct access *trust_access(struct trust *t);
+/* candid.default_role has been read, or changed. */
+void trust_set_default_role(struct trust *t, enum role role);
+/* Bindings or groups have changed in the database: read them, and judge again what goes on by them. */
+void trust_rights_changed(struct trust *t);
+/* The same for a project that was renamed or deleted, which certificates may name. */
+void trust_projects_changed(struct trust *t);
 /* @fn(@arg) is called, without locks, after a change that may take rights away. At most 4; before requests come. */
 void trust_on_change(struct trust *t, void (*fn)(void *arg), void *arg);
 

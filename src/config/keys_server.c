@@ -10,7 +10,12 @@ static int check_update_interval(const char *key UNUSED, const char *value, stru
 
 static const char *const firewall_drivers[] = {"nftables", "xtables", NULL};
 
+static const char *const default_roles[] = {"none", "auditor", "user", "operator", "admin", NULL};
+
 const struct config_key config_keys_server[] = {
+	{"candid.default_role", CONFIG_ENUM, "admin", CONFIG_LIVE, NULL, default_roles,
+	 "What every user of the identity provider may do in all projects, admin on the server too; none: only what is "
+	 "granted with `lxc auth binding`. The RBAC service decides instead where there is one"},
 	{"core.firewall_driver", CONFIG_ENUM, NULL, CONFIG_LIVE, NULL, firewall_drivers,
 	 "What packet filters are made with: nftables or xtables; unset: what works on this host"},
 	{"core.https_address", CONFIG_STRING, NULL, CONFIG_LIVE, NULL, NULL,

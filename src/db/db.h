@@ -125,6 +125,33 @@ struct db_certificate {
 	int64_t added_ns;
 };
 
+/*
+ * What a caller holds, as bindings, groups and restricted certificates grant it; borrowed. Subjects are
+ * "tls/<fingerprint>" and "candid/<user>".
+ */
+struct db_right {
+	const char *subject;
+	const char *role;
+	const char *scope;
+	const char *project; /* "": the scope is no project */
+};
+
+/* A role that is granted. */
+struct db_binding {
+	int64_t id;     /* never used again */
+	char *identity; /* "tls/<fingerprint>", "candid/<user>", "group/<name>" */
+	char *role;
+	char *scope;
+	char *project; /* NULL: the scope is no project */
+};
+
+/* A group of identities, which are none themselves. */
+struct db_group {
+	char *name;
+	char *description;
+	struct strv members;
+};
+
 /* An invitation: whoever knows the secret may do once what @kind and @request say. */
 struct db_token {
 	int64_t id;
@@ -144,6 +171,8 @@ void db_alias_done(struct db_alias *r);
 void db_pool_done(struct db_pool *r);
 void db_network_done(struct db_network *r);
 void db_certificate_done(struct db_certificate *r);
+void db_binding_done(struct db_binding *r);
+void db_group_done(struct db_group *r);
 void db_token_done(struct db_token *r); /* wipes the secret */
 
 /* Load all rows of a table: @fn takes over the row's content (it is zeroed afterwards). */
@@ -156,6 +185,10 @@ int db_pools_load(struct db *db, void (*fn)(struct db_pool *row, void *arg), voi
 int db_networks_load(struct db *db, void (*fn)(struct db_network *row, void *arg), void *arg, struct error *err);
 int db_certificates_load(struct db *db, void (*fn)(struct db_certificate *row, void *arg), void *arg,
 			 struct error *err);
+int db_bindings_load(struct db *db, void (*fn)(struct db_binding *row, void *arg), void *arg, struct error *err);
+int db_groups_load(struct db *db, void (*fn)(struct db_group *row, void *arg), void *arg, struct error *err);
+/* All rights, sorted by subject. Those of certificates that are not restricted are there too: they add nothing. */
+int db_rights_load(struct db *db, void (*fn)(const struct db_right *row, void *arg), void *arg, struct error *err);
 int db_tokens_load(struct db *db, void (*fn)(struct db_token *row, void *arg), void *arg, struct error *err);
 
 /* Insert sets row->id. A name that is taken: -EEXIST (409). */
@@ -214,6 +247,16 @@ int db_certificate_insert(struct db *db, struct db_certificate *row, struct erro
 /* Writes every column but id, type and added_ns. */
 int db_certificate_update(struct db *db, const struct db_certificate *row, struct error *err);
 int db_certificate_delete(struct db *db, int64_t id, struct error *err);
+/*
+ * Bindings and groups. Names must have been checked to exist; what is gone meanwhile is -EEXIST, as is what is there
+ * already.
+ */
+int db_binding_insert(struct db *db, struct db_binding *row, struct error *err);
+int db_binding_delete(struct db *db, int64_t id, struct error *err);
+int db_group_insert(struct db *db, const struct db_group *row, struct error *err);
+/* The description and all members, by name. */
+int db_group_update(struct db *db, const struct db_group *row, struct error *err);
+int db_group_delete(struct db *db, const char *name, struct error *err); /* and its bindings */
 
 /* Tokens. insert fills in row->id. */
 int db_token_insert(struct db *db, struct db_token *row, struct error *err);

@@ -1,7 +1,8 @@
 /* Queries on the trust store. */
+#include <errno.h>
+
 #include "base/alloc.h"
 #include "base/json.h"
-#include "base/jsonw.h"
 #include "db/db_internal.h"
 
 void db_certificate_done(struct db_certificate *r)
@@ -46,28 +47,60 @@ int db_certificates_load(struct db *db, void (*fn)(struct db_certificate *row, v
 	struct load l = {.fn = fn, .arg = arg};
 
 	return db_select(db, err,
-			 "SELECT id, fingerprint, type, name, restricted, projects, certificate, added_at"
-			 " FROM certificates ORDER BY id",
+			 "SELECT id, fingerprint, type, name, restricted,"
+			 " (SELECT json_group_array(project) FROM (SELECT project FROM certificate_projects"
+			 "   WHERE certificate_id = certificates.id ORDER BY id)),"
+			 " certificate, added_at FROM certificates ORDER BY id",
 			 load_certificate, &l);
+}
+
+static int insert_projects_locked(struct db *db, const struct db_certificate *r, struct error *err) REQUIRES(db->lock)
+{
+	static const char sql[] = "INSERT INTO certificate_projects (certificate_id, project) VALUES (?,?)"
+				  " ON CONFLICT DO NOTHING";
+	int rc = 0;
+
+	for (size_t k = 0; k < r->projects.len && rc == 0; k++) {
+		rc = db_run_locked(db, err, sql, "is", r->id, r->projects.items[k]);
+		if (rc == -EEXIST) {
+			error_clear(err);
+			rc = error_set(err, 404, "Project \"%s\" not found", r->projects.items[k]);
+		}
+	}
+	return rc;
 }
 
 int db_certificate_insert(struct db *db, struct db_certificate *r, struct error *err)
 {
-	static const char sql[] = "INSERT INTO certificates (fingerprint, type, name, restricted, projects,"
-				  " certificate, added_at) VALUES (?,?,?,?,?,?,?)";
-	auto_free char *projects = strv_to_json(&r->projects);
+	static const char sql[] = "INSERT INTO certificates (fingerprint, type, name, restricted, certificate,"
+				  " added_at) VALUES (?,?,?,?,?,?)";
+	int rc = db_begin(db, err);
 
-	return db_insert(db, err, &r->id, sql, "sssbssi", r->fingerprint, r->type, r->name, r->restricted, projects,
-			 r->certificate, r->added_ns);
+	if (rc == 0)
+		rc = db_run_locked(db, err, sql, "sssbsi", r->fingerprint, r->type, r->name, r->restricted,
+				   r->certificate, r->added_ns);
+	if (rc == 0) {
+		r->id = sqlite3_last_insert_rowid(db->handle);
+		rc = insert_projects_locked(db, r, err);
+	}
+	return db_end(db, rc, err);
 }
 
 int db_certificate_update(struct db *db, const struct db_certificate *r, struct error *err)
 {
-	static const char sql[] = "UPDATE certificates SET fingerprint=?, name=?, restricted=?, projects=?,"
-				  " certificate=? WHERE id=?";
-	auto_free char *projects = strv_to_json(&r->projects);
+	static const char update_sql[] = "UPDATE certificates SET fingerprint=?, name=?, restricted=?, certificate=?"
+					 " WHERE id=?";
+	static const char drop_sql[] = "DELETE FROM certificate_projects WHERE certificate_id=?";
+	int rc = db_begin(db, err);
 
-	return db_run(db, err, sql, "ssbssi", r->fingerprint, r->name, r->restricted, projects, r->certificate, r->id);
+	if (rc == 0)
+		rc = db_run_locked(db, err, update_sql, "ssbsi", r->fingerprint, r->name, r->restricted, r->certificate,
+				   r->id);
+	if (rc == 0)
+		rc = db_run_locked(db, err, drop_sql, "i", r->id);
+	if (rc == 0)
+		rc = insert_projects_locked(db, r, err);
+	return db_end(db, rc, err);
 }
 
 int db_certificate_delete(struct db *db, int64_t id, struct error *err)

@@ -55,10 +55,14 @@ static int insert_profile_locked(struct db *db, struct db_profile *profile, stru
 
 int db_project_insert(struct db *db, struct db_project *row, struct db_profile *profile, struct error *err)
 {
-	static const char sql[] = "INSERT INTO projects (name, description, config) VALUES (?,?,?)";
+	static const char serial_sql[] = "UPDATE project_serial SET last = last + 1";
+	static const char sql[] = "INSERT INTO projects (id, name, description, config)"
+				  " VALUES ((SELECT last FROM project_serial),?,?,?)";
 	auto_free char *config = strmap_to_json(&row->config);
 	int r = db_begin(db, err);
 
+	if (r == 0)
+		r = db_run_locked(db, err, serial_sql, "");
 	if (r == 0)
 		r = db_run_locked(db, err, sql, "sss", row->name, row->description, config);
 	if (r == 0)
@@ -85,7 +89,19 @@ int db_project_update(struct db *db, const struct db_project *row, struct db_pro
 	return db_end(db, r, err);
 }
 
-/* Profiles name their project: the check of that waits for the end of the transaction. */
+/* Invitations into a project end with its name: under that name there may be another one some day. */
+static int drop_tokens_locked(struct db *db, const char *name, struct error *err) REQUIRES(db->lock)
+{
+	static const char sql[] = "DELETE FROM tokens WHERE kind='certificate' AND EXISTS"
+				  " (SELECT 1 FROM json_each(tokens.request, '$.projects') WHERE value=?)";
+
+	return db_run_locked(db, err, sql, "s", name);
+}
+
+/*
+ * Profiles name their project: the check of that waits for the end of the transaction. What grants rights in it follows
+ * by itself.
+ */
 int db_project_rename(struct db *db, int64_t id, const char *old_name, const char *name, struct error *err)
 {
 	static const char defer_sql[] = "PRAGMA defer_foreign_keys=ON";
@@ -99,6 +115,8 @@ int db_project_rename(struct db *db, int64_t id, const char *old_name, const cha
 		r = db_run_locked(db, err, rename_sql, "si", name, id);
 	if (r == 0)
 		r = db_run_locked(db, err, profiles_sql, "ss", name, old_name);
+	if (r == 0)
+		r = drop_tokens_locked(db, old_name, err);
 	return db_end(db, r, err);
 }
 
@@ -110,6 +128,8 @@ int db_project_delete(struct db *db, int64_t id, const char *name, struct error 
 
 	if (r == 0)
 		r = db_run_locked(db, err, profiles_sql, "s", name);
+	if (r == 0)
+		r = drop_tokens_locked(db, name, err);
 	if (r == 0)
 		r = db_run_locked(db, err, project_sql, "i", id);
 	return db_end(db, r, err);

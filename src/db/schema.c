@@ -60,6 +60,35 @@ static const char *const steps[] = {
 	"CREATE TABLE networks (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"
 	" description TEXT NOT NULL, config TEXT NOT NULL, hwaddr TEXT NOT NULL, new_name TEXT,"
 	" phase INTEGER NOT NULL);",
+
+	/* who holds which role where: a certificate, a user of the identity provider, or a group of them. Rights name
+	   projects by reference, so that they follow a rename and go with the project; ids of projects are never used
+	   twice */
+	"CREATE TABLE project_serial (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL);"
+	"INSERT INTO project_serial SELECT 1, max(id) FROM projects;"
+	"CREATE TABLE certificate_projects (id INTEGER PRIMARY KEY,"
+	" certificate_id INTEGER NOT NULL REFERENCES certificates (id) ON DELETE CASCADE,"
+	" project TEXT NOT NULL REFERENCES projects (name) ON UPDATE CASCADE ON DELETE CASCADE,"
+	" UNIQUE (certificate_id, project));"
+	"INSERT INTO certificate_projects (certificate_id, project) SELECT DISTINCT c.id, j.value"
+	" FROM certificates c, json_each(c.projects) j WHERE j.value IN (SELECT name FROM projects);"
+	"ALTER TABLE certificates DROP COLUMN projects;"
+	"CREATE TABLE auth_groups (name TEXT PRIMARY KEY, description TEXT NOT NULL);"
+	"CREATE TABLE auth_members (id INTEGER PRIMARY KEY,"
+	" group_name TEXT NOT NULL REFERENCES auth_groups (name) ON DELETE CASCADE,"
+	" certificate_id INTEGER REFERENCES certificates (id) ON DELETE CASCADE, user TEXT,"
+	" CHECK ((certificate_id IS NULL) + (user IS NULL) = 1));"
+	"CREATE UNIQUE INDEX auth_members_once ON auth_members (group_name, ifnull(certificate_id, 0),"
+	" ifnull(user, ''));"
+	"CREATE TABLE auth_bindings (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" certificate_id INTEGER REFERENCES certificates (id) ON DELETE CASCADE, user TEXT,"
+	" group_name TEXT REFERENCES auth_groups (name) ON DELETE CASCADE,"
+	" role TEXT NOT NULL, scope TEXT NOT NULL,"
+	" project TEXT REFERENCES projects (name) ON UPDATE CASCADE ON DELETE CASCADE,"
+	" CHECK ((certificate_id IS NULL) + (user IS NULL) + (group_name IS NULL) = 2),"
+	" CHECK ((scope = 'project') = (project IS NOT NULL)));"
+	"CREATE UNIQUE INDEX auth_bindings_once ON auth_bindings (ifnull(certificate_id, 0), ifnull(user, ''),"
+	" ifnull(group_name, ''), role, scope, ifnull(project, ''));",
 };
 
 int64_t schema_version(void)

@@ -1,9 +1,13 @@
 /* The route tables, row by row; and that every configuration path of them is spelled as the router reads it. */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "api/api.h"
+#include "base/path.h"
 #include "base/str.h"
 #include "route_access.h"
 
@@ -48,14 +52,119 @@ static void changing_needs_more_than_reading(void **state UNUSED)
 	each_row(check_reading);
 }
 
-static const struct identity callers[] = {
-	{.kind = IDENTITY_LOCAL},
-	{.kind = IDENTITY_TLS, .fingerprint = "aa"},
-	{.kind = IDENTITY_TLS, .fingerprint = "bb", .restricted = true, .has_default = true},
-	{.kind = IDENTITY_TLS, .fingerprint = "cc", .restricted = true},
-	{.kind = IDENTITY_METRICS, .fingerprint = "dd"},
-	{.kind = IDENTITY_NONE},
+/* --- the table of who may what --- */
+
+enum {
+	LOCAL,
+	FULL,
+	SERVER_ADMIN,
+	RESTRICTED,
+	RESTRICTED_TO_NOTHING,
+	METRICS,
+	METRICS_RESTRICTED,
+	AUDITOR,
+	USER,
+	OPERATOR,
+	PROJECT_ADMIN,
+	STRANGER,
+	CALLERS
 };
+
+static struct identity callers[CALLERS] = {
+	[LOCAL] = {.kind = IDENTITY_LOCAL},
+	[FULL] = {.kind = IDENTITY_TLS, .fingerprint = "aa"},
+	[SERVER_ADMIN] = {.kind = IDENTITY_CANDID, .user = "boss"},
+	[RESTRICTED] = {.kind = IDENTITY_TLS, .fingerprint = "bb", .restricted = true},
+	[RESTRICTED_TO_NOTHING] = {.kind = IDENTITY_TLS, .fingerprint = "cc", .restricted = true},
+	[METRICS] = {.kind = IDENTITY_METRICS, .fingerprint = "dd"},
+	[METRICS_RESTRICTED] = {.kind = IDENTITY_METRICS, .fingerprint = "ee", .restricted = true},
+	[AUDITOR] = {.kind = IDENTITY_CANDID, .user = "auditor"},
+	[USER] = {.kind = IDENTITY_CANDID, .user = "user"},
+	[OPERATOR] = {.kind = IDENTITY_CANDID, .user = "operator"},
+	[PROJECT_ADMIN] = {.kind = IDENTITY_CANDID, .user = "admin"},
+	[STRANGER] = {.kind = IDENTITY_NONE},
+};
+
+struct fixture {
+	char dir[64];
+	struct db *db;
+	struct access *access;
+};
+
+static void add_project(struct fixture *f, const char *name)
+{
+	CLEANUP(db_project_done) struct db_project p = {.name = xstrdup(name), .description = xstrdup("")};
+	auto_error struct error err = ERROR_INIT;
+
+	expect_ok(db_project_insert(f->db, &p, NULL, &err), &err);
+}
+
+static void add_certificate(struct fixture *f, const char *fingerprint, const char *type, const char *project)
+{
+	CLEANUP(db_certificate_done)
+	struct db_certificate c = {.fingerprint = xstrdup(fingerprint),
+				   .type = xstrdup(type),
+				   .name = xstrdup("n"),
+				   .restricted = true,
+				   .certificate = xstrdup("PEM")};
+	auto_error struct error err = ERROR_INIT;
+
+	if (project)
+		strv_add(&c.projects, project);
+	expect_ok(db_certificate_insert(f->db, &c, &err), &err);
+}
+
+static void bind_role(struct fixture *f, const char *identity, const char *role, const char *project)
+{
+	CLEANUP(db_binding_done)
+	struct db_binding b = {.identity = xstrdup(identity),
+			       .role = xstrdup(role),
+			       .scope = xstrdup(project ? "project" : "server"),
+			       .project = project ? xstrdup(project) : NULL};
+	auto_error struct error err = ERROR_INIT;
+
+	expect_ok(db_binding_insert(f->db, &b, &err), &err);
+}
+
+static int setup(void **state)
+{
+	auto_error struct error err = ERROR_INIT;
+	struct fixture *f = xnew(struct fixture);
+	auto_free char *path = NULL;
+
+	snprintf(f->dir, sizeof(f->dir), "/var/tmp/lxd-test-routes-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	path = path_join(f->dir, "lxd.db");
+	expect_ok(db_open(path, &f->db, &err), &err);
+	add_project(f, "own");
+	add_project(f, "another");
+	add_certificate(f, "bb", "client", "own");
+	add_certificate(f, "cc", "client", NULL);
+	add_certificate(f, "ee", "metrics", "own");
+	bind_role(f, "candid/boss", "admin", NULL);
+	bind_role(f, "candid/auditor", "auditor", "own");
+	bind_role(f, "candid/user", "user", "own");
+	bind_role(f, "candid/operator", "operator", "own");
+	bind_role(f, "candid/admin", "admin", "own");
+	f->access = access_new(f->db);
+	expect_ok(access_load(f->access, &err), &err);
+	for (size_t i = 0; i < CALLERS; i++)
+		callers[i].access = f->access;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	auto_error struct error err = ERROR_INIT;
+	struct fixture *f = *state;
+
+	access_free(f->access);
+	db_free(f->db);
+	path_remove_tree(AT_FDCWD, f->dir, &err);
+	free(f);
+	return 0;
+}
 
 static const struct route_access *expected_access(const struct api_route *r)
 {
@@ -67,22 +176,26 @@ static const struct route_access *expected_access(const struct api_route *r)
 	return NULL;
 }
 
+static void check_verdicts(const struct api_route *r, const char *project, const char *want)
+{
+	char may[CALLERS + 1] = "";
+
+	for (size_t i = 0; i < CALLERS; i++)
+		may[i] = authorize(&callers[i], r->perm, project) ? '+' : '-';
+	if (!streq(may, want))
+		print_error("%s %s in %s: %s, wanted %s\n", http_method_name(r->method), r->path,
+			    project ? project : "no project", may, want);
+	assert_string_equal(may, want);
+}
+
 static void check_access(const struct api_route *r)
 {
 	const struct route_access *want = expected_access(r);
-	char may[ARRAY_SIZE(callers) + 1] = "";
 
-	for (size_t i = 0; i < ARRAY_SIZE(callers); i++)
-		may[i] = authorize(&callers[i], r->perm, "default") ? '+' : '-';
-	if (!streq(may, want->may))
-		print_error("%s %s: %s, wanted %s\n", want->method, want->path, may, want->may);
-	assert_string_equal(may, want->may);
-	/* nobody restricted reaches into a project that is not theirs */
-	for (size_t i = 2; i < 4; i++)
-		if (r->perm != PERM_ANYONE && r->perm != PERM_TRUSTED) {
-			assert_false(authorize(&callers[i], r->perm, "another"));
-			assert_false(authorize(&callers[i], r->perm, NULL));
-		}
+	check_verdicts(r, "own", want->own);
+	check_verdicts(r, "another", want->other);
+	check_verdicts(r, "nosuch", want->other);
+	check_verdicts(r, NULL, want->other);
 }
 
 static void everybody_may_what_the_table_says(void **state UNUSED)
@@ -124,5 +237,5 @@ int main(void)
 		cmocka_unit_test(no_row_twice),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -299,12 +299,30 @@ static void many_race(void **state)
 	}
 }
 
+/* A register in which certificate @fingerprint is restricted to the default project. */
+static struct access *access_of(struct fixture *f, const char *fingerprint)
+{
+	CLEANUP(db_certificate_done)
+	struct db_certificate c = {.fingerprint = xstrdup(fingerprint),
+				   .type = xstrdup("client"),
+				   .name = xstrdup("n"),
+				   .restricted = true,
+				   .certificate = xstrdup("PEM")};
+	struct access *a = access_new(f->db);
+	auto_error struct error err = ERROR_INIT;
+
+	strv_add(&c.projects, "default");
+	expect_ok(db_certificate_insert(f->db, &c, &err), &err);
+	expect_ok(access_load(a, &err), &err);
+	return a;
+}
+
 static void who_sees_the_secret(void **state)
 {
 	struct fixture *f = *state;
 	const struct identity full = {.kind = IDENTITY_TLS, .fingerprint = "aa"};
 	const struct identity inside = {
-		.kind = IDENTITY_TLS, .fingerprint = "bb", .restricted = true, .has_default = true};
+		.kind = IDENTITY_TLS, .fingerprint = "bb", .restricted = true, .access = access_of(f, "bb")};
 	const struct identity outside = {.kind = IDENTITY_TLS, .fingerprint = "cc", .restricted = true};
 	const struct identity stranger = {.kind = IDENTITY_NONE};
 	const struct identity metrics = {.kind = IDENTITY_METRICS, .fingerprint = "dd"};
@@ -328,6 +346,7 @@ static void who_sees_the_secret(void **state)
 	auto_json struct json *j = look(op, NULL);
 	assert_null(secret_in(j));
 	assert_true(operation_secret_fits(op, secret));
+	access_free(inside.access);
 	assert_false(operation_secret_fits(op, ""));
 	assert_false(operation_secret_fits(op, NULL));
 	assert_false(operation_secret_fits(op, "x"));

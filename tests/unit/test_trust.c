@@ -132,7 +132,7 @@ static char kind_of(const struct identity *id)
 	assert_int_equal(id->kind, IDENTITY_TLS);
 	if (!id->restricted)
 		return 'A';
-	return id->has_default ? 'r' : '0';
+	return authorize(id, PERM_INSTANCE_EDIT, "default") ? 'r' : '0';
 }
 
 struct row {
