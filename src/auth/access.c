@@ -19,9 +19,9 @@ struct subject {
 
 struct access {
 	struct db *db;
-	struct access_provider provider; /* is_on NULL: none */
-	struct mutex change;		 /* one load at a time; held across the database */
-	struct mutex lock;		 /* taken last, never held across anything */
+	struct access_provider provider;           /* is_on NULL: none */
+	struct mutex change;                       /* one load at a time; held across the database */
+	struct mutex lock;                         /* taken last, never held across anything */
 	struct subject *subjects GUARDED_BY(lock); /* sorted by name */
 	size_t n GUARDED_BY(lock);
 	uint64_t loads GUARDED_BY(lock);

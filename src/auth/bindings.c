@@ -19,8 +19,7 @@ static int resolve_certificate(struct trust *t, const char *prefix, char **ret, 
 	if (!streq(c.type, "client"))
 		return error_set(err, 400, "Certificate %s is for metrics only", c.fingerprint);
 	if (!c.restricted)
-		return error_set(err, 400,
-				 "Certificate %s is not restricted: it may do everything. Restrict it first",
+		return error_set(err, 400, "Certificate %s is not restricted: it may do everything. Restrict it first",
 				 c.fingerprint);
 	*ret = xasprintf("tls/%s", c.fingerprint);
 	return 0;

@@ -7,7 +7,7 @@
 
 #define AUDITOR (BIT(TRUSTED) | BIT(METRICS) | BIT(PROJECT_VIEW))
 #define USER (AUDITOR | BIT(INSTANCE_USE))
-#define OPERATOR                                                                                                       \
+#define OPERATOR \
 	(USER | BIT(INSTANCE_EDIT) | BIT(IMAGE_EDIT) | BIT(NETWORK_EDIT) | BIT(PROFILE_EDIT) | BIT(VOLUME_EDIT))
 #define ADMIN (OPERATOR | BIT(PROJECT_EDIT))
 
@@ -101,7 +101,6 @@ permission_set permission_from_name(const char *name)
 	for (size_t k = 0; k < ARRAY_SIZE(names); k++)
 		if (streq(names[k].name, name))
 			/* who may look at a project may read its metrics */
-			return PERMISSION_BIT(names[k].perm) |
-			       (names[k].perm == PERM_PROJECT_VIEW ? BIT(METRICS) : 0);
+			return PERMISSION_BIT(names[k].perm) | (names[k].perm == PERM_PROJECT_VIEW ? BIT(METRICS) : 0);
 	return 0;
 }

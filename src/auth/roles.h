@@ -22,6 +22,7 @@ enum role_scope {
 	SCOPE_MAX,
 };
 
+/* "auditor". */
 const char *role_name(enum role role);
 /* For people: what the role is for. */
 const char *role_description(enum role role);

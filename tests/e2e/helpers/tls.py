@@ -72,6 +72,7 @@ def context(certificate=None, *, minimum=ssl.TLSVersion.TLSv1_2, maximum=None, c
 def connect(host="127.0.0.1", port=PORT, certificate=None, timeout=20, source=None, **kwargs):
     """A TLS socket. @source: the address to come from."""
     raw = socket.create_connection((host, port), timeout=timeout, source_address=(source, 0) if source else None)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # http.client sends a body on its own
     try:
         return context(certificate, **kwargs).wrap_socket(raw, server_hostname=None)
     except BaseException:
