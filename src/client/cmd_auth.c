@@ -290,7 +290,7 @@ static const struct command role_list = {.name = "list",
 					 .run = run_role_list,
 					 .doc = "List roles, and what each may do"};
 static const struct command *const role_children[] = {&role_list, NULL};
-static const struct command cmd_role = {.name = "role", .children = role_children, .doc = "Roles"};
+static const struct command cmd_role = {.name = "role", .children = role_children, .doc = "What the roles are"};
 
 static const struct command binding_add = {
 	.name = "add",

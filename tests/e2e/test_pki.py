@@ -83,7 +83,7 @@ def add_row(server, certificate, **more):
     """Into the trust store while the daemon is away: the API would refuse what is no longer, or not yet, good."""
     with contextlib.closing(sqlite3.connect(server.dir / "database" / "lxd.db")) as db, db:
         columns = {row[1] for row in db.execute("PRAGMA table_info(certificates)")}
-        row = {"fingerprint": certificate.fingerprint, "type": "client", "name": certificate.crt.stem, "restricted": 0, "projects": "[]",
+        row = {"fingerprint": certificate.fingerprint, "type": "client", "name": certificate.crt.stem, "restricted": 0,
                "certificate": certificate.pem, "added_at": time.time_ns(), **more}
         assert set(row) <= columns, columns
         db.execute(f"INSERT INTO certificates ({','.join(row)}) VALUES ({','.join('?' * len(row))})", list(row.values()))
