@@ -79,14 +79,15 @@ def set_trust_ca(server, on):
     assert server.api.patch("/1.0", {"config": {"core.trust_ca_certificates": "true" if on else "false"}}).status == 200
 
 
-def add_row(server, certificate, **more):
+def add_row(server, certificate, projects=(), **more):
     """Into the trust store while the daemon is away: the API would refuse what is no longer, or not yet, good."""
     with contextlib.closing(sqlite3.connect(server.dir / "database" / "lxd.db")) as db, db:
         columns = {row[1] for row in db.execute("PRAGMA table_info(certificates)")}
         row = {"fingerprint": certificate.fingerprint, "type": "client", "name": certificate.crt.stem, "restricted": 0,
                "certificate": certificate.pem, "added_at": time.time_ns(), **more}
         assert set(row) <= columns, columns
-        db.execute(f"INSERT INTO certificates ({','.join(row)}) VALUES ({','.join('?' * len(row))})", list(row.values()))
+        at = db.execute(f"INSERT INTO certificates ({','.join(row)}) VALUES ({','.join('?' * len(row))})", list(row.values())).lastrowid
+        db.executemany("INSERT INTO certificate_projects (certificate_id, project) VALUES (?, ?)", [(at, p) for p in projects])
 
 
 def add(server, certificate, **more):
@@ -202,7 +203,7 @@ def table(server, folder, ca, issuer):
     for row, certificate in made.items():
         if row.store != "not":
             add_row(server, certificate, restricted=int(row.store == "restricted"),
-                    projects='["default"]' if row.store == "restricted" else "[]")
+                    projects=["default"] if row.store == "restricted" else [])
     server.start()
     begin(server, ca.pem, issuer.crl(*(certificate.serial for row, certificate in made.items() if row.state == "revoked")))
     seen = {}

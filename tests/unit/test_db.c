@@ -232,6 +232,45 @@ static void older_schemas_are_updated(void **state)
 	}
 }
 
+#define STEPS_BEFORE_RIGHTS 4 /* certificates had their projects in a column */
+
+static void keep_certificate(struct db_certificate *row, void *arg)
+{
+	db_certificate_done(arg);
+	*(struct db_certificate *)arg = *row;
+	*row = (struct db_certificate){0};
+}
+
+/* A certificate that was restricted to projects before there were bindings stays so; names of none are dropped. */
+static void certificates_keep_their_projects(void **state)
+{
+	struct fixture *f = *state;
+	auto_error struct error err = ERROR_INIT;
+	CLEANUP(db_certificate_done) struct db_certificate got = {0};
+	sqlite3 *raw;
+
+	db_free(f->db);
+	f->db = NULL;
+	unlink(f->path);
+	assert_int_equal(sqlite3_open(f->path, &raw), SQLITE_OK);
+	for (size_t step = 0; step < STEPS_BEFORE_RIGHTS; step++)
+		assert_int_equal(sqlite3_exec(raw, schema_step(step), NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(raw,
+				      "INSERT INTO certificates (fingerprint, type, name, restricted, projects, "
+				      "certificate, added_at) VALUES ('ab','client','n',1,"
+				      "'[\"default\",\"nosuch\",\"default\"]','PEM',0);"
+				      "PRAGMA user_version=4",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	sqlite3_close(raw);
+	open_again(f);
+	expect_ok(db_certificates_load(f->db, keep_certificate, &got, &err), &err);
+	assert_string_equal(got.fingerprint, "ab");
+	assert_true(got.restricted);
+	assert_int_equal(got.projects.len, 1);
+	assert_string_equal(got.projects.items[0], "default");
+}
+
 static void damaged_file_is_named_and_left(void **state)
 {
 	struct fixture *f = *state;
@@ -378,6 +417,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(store_has_what_the_disk_has, setup, teardown),
 		cmocka_unit_test_setup_teardown(network_survives_reopening, setup, teardown),
 		cmocka_unit_test_setup_teardown(older_schemas_are_updated, setup, teardown),
+		cmocka_unit_test_setup_teardown(certificates_keep_their_projects, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_file_is_named_and_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(newer_schema_is_refused, setup, teardown),
 	};
