@@ -93,7 +93,7 @@ static int run_binding_add(struct cli *c, struct error *err)
 	auto_target struct target t = TARGET_INIT;
 	auto_strbuf struct strbuf b = STRBUF_INIT;
 	struct jsonw w = JSONW(&b);
-	struct grant g;
+	struct grant g = {0};
 	int r = target_open_named(c, cli_arg(c, 0), "identity", &t, err);
 
 	if (r >= 0)
@@ -137,7 +137,7 @@ static int run_binding_remove(struct cli *c, struct error *err)
 	auto_api_reply struct api_reply reply = API_REPLY_INIT;
 	const struct json *found = NULL;
 	auto_free char *url = NULL;
-	struct grant g;
+	struct grant g = {0};
 	int r = target_open_named(c, cli_arg(c, 0), "identity", &t, err);
 
 	if (r >= 0)
