@@ -17,6 +17,7 @@
 #include "auth/trust.h"
 #include "base/json.h"
 #include "base/jsonw.h"
+#include "candid/candid.h"
 #include "db/store.h"
 #include "firewall/firewall.h"
 #include "http/server.h"
@@ -41,7 +42,8 @@ struct api {
 	struct password_guard *password_guard;
 	struct loop_timer *password_timer; /* of trust_password.c; loop's thread */
 	_Atomic int64_t password_unset_ns; /* 0: it stays */
-	struct audit *audit;               /* NULL in unit tests alone */
+	struct candid *candid;             /* NULL in unit tests alone */
+	struct audit *audit;               /* the same */
 	struct warnings *warnings;         /* the same */
 	struct networks *networks;         /* the same */
 	struct remote *remote;             /* NULL in unit tests alone */
@@ -82,6 +84,8 @@ struct api_call {
 	const char *home;      /* where the objects of this route are that @project has: itself or "default" */
 	struct json *body;     /* parsed on first use by api_body() */
 	void *upload;          /* of routes with begin */
+	bool needs_login;      /* a stranger who can become somebody by a macaroon */
+	char *challenge;       /* the body of the 401 that says so */
 };
 
 typedef int (*api_handler)(struct api_call *c, struct error *err);

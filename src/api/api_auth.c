@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/server_config.h"
 #include "auth/bindings.h"
 #include "base/alloc.h"
 #include "base/str.h"
-#include "config/names.h"
 
 /* --- roles --- */
 
@@ -132,6 +132,25 @@ static int grant_held(struct api_call *c, struct db_binding *row, struct error *
 	return r;
 }
 
+static bool has_users(const struct db_group *g)
+{
+	for (size_t k = 0; k < g->members.len; k++)
+		if (startswith(g->members.items[k], "candid/"))
+			return true;
+	return false;
+}
+
+/* Is the identity a user, or a group with users in it? */
+static bool concerns_users(struct api_call *c, const char *identity)
+{
+	CLEANUP(db_group_done) struct db_group g = {0};
+	auto_error struct error gone = ERROR_INIT;
+
+	if (!startswith(identity, "group/"))
+		return startswith(identity, "candid/");
+	return group_load(c->api->store->db, identity + strlen("group/"), &g, &gone) == 0 && has_users(&g);
+}
+
 static int post_binding(struct api_call *c, struct error *err)
 {
 	CLEANUP(binding_body_done) struct binding_body body = {0};
@@ -145,6 +164,10 @@ static int post_binding(struct api_call *c, struct error *err)
 	if (r == 0)
 		r = identity_resolve(c->api->trust, c->api->store->db, body.identity ? body.identity : "",
 				     /* or_group= */ true, &row.identity, err);
+	if (r < 0)
+		return r;
+	if (concerns_users(c, row.identity))
+		r = server_config_note_users(c, err);
 	if (r < 0)
 		return r;
 	row.role = TAKE_PTR(body.role);
@@ -289,8 +312,10 @@ static int store(struct api_call *c, const struct db_group *g, const char *event
 {
 	auto_free char *members = strv_join(&g->members, ",");
 	auto_free char *detail = xasprintf("%s: %s", g->name, members);
-	int r = api_audit(c, event, "allowed", detail, err);
+	int r = has_users(g) ? server_config_note_users(c, err) : 0;
 
+	if (r == 0)
+		r = api_audit(c, event, "allowed", detail, err);
 	if (r == 0) {
 		r = fn(c->api->trust, c->api->store->db, g, err);
 		if (r < 0)
@@ -306,8 +331,8 @@ static int post_group(struct api_call *c, struct error *err)
 	auto_free char *url = NULL;
 	int r = api_decode(c, group_fields, &body, NULL, err);
 
-	if (r == 0)
-		r = name_check_project(body.name ? body.name : "", err);
+	if (r == 0 && !user_name_is_valid(body.name ? body.name : ""))
+		r = error_set(err, 400, "Invalid group name \"%s\"", body.name ? body.name : "");
 	if (r == 0)
 		r = resolve_members(c, &body.members, &g.members, err);
 	if (r < 0)

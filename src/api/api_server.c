@@ -294,7 +294,8 @@ static void write_server(struct api *api, const char *project, const struct strm
 	jsonw_kv_str(w, "api_version", "1.0");
 	jsonw_kv_str(w, "auth", trusted ? "trusted" : "untrusted");
 	jsonw_kv_bool(w, "public", false);
-	jsonw_kv_raw(w, "auth_methods", "[\"tls\"]");
+	jsonw_kv_raw(w, "auth_methods",
+		     api->candid && candid_is_on(api->candid) ? "[\"tls\",\"candid\"]" : "[\"tls\"]");
 	if (trusted)
 		write_environment(api, project, w);
 	jsonw_object_end(w);

@@ -248,6 +248,17 @@ static int check_agent(const struct api_call *c, struct error *err)
 	return 0;
 }
 
+/* A stranger is told where to log in, if it can. */
+static int refuse_stranger(struct api_call *c, struct error *err)
+{
+	int r = c->needs_login ? candid_challenge(c->api->candid, c->req, &c->challenge, err) : 0;
+
+	if (r < 0)
+		return r;
+	return c->challenge ? error_set(err, 401, "macaroon discharge required: authentication required")
+			    : error_set(err, 403, "not authorized");
+}
+
 /*
  * Who may do what, in the order that keeps strangers from learning anything: they get the same 403 whether the method,
  * the object or the project is there or not.
@@ -266,7 +277,7 @@ static int check_access(struct api_call *c, struct error *err)
 		become_stranger(c);
 	c->project = str_is_empty(project) ? "default" : project;
 	if (c->id.kind == IDENTITY_NONE && !open_to_strangers(c))
-		return error_set(err, 403, "not authorized");
+		return refuse_stranger(c, err);
 	if (c->req->method == HTTP_METHOD_INVALID)
 		return error_set(err, 404, "Method \"%s\" not found", c->req->method_name);
 	if (!c->route)
@@ -286,6 +297,7 @@ static void call_free(void *arg)
 		c->route->upload_free(c->upload);
 	for (size_t i = 0; i < API_PARAMS_MAX; i++)
 		free(c->params[i]);
+	free(c->challenge);
 	json_free(c->body);
 	free(c);
 }
@@ -313,6 +325,25 @@ static int claim(struct api_call *c, struct error *err)
 	return 0;
 }
 
+/* By the door and the certificate, or, where the request is one of Candid's protocol, by its macaroons alone. */
+static int identify(struct api_call *c, struct error *err)
+{
+	int r;
+
+	c->id = trust_identify(c->api->trust, &c->req->peer);
+	if (!c->api->candid || !candid_concerns(c->api->candid, c->req))
+		return 0;
+	c->id.kind = IDENTITY_NONE;
+	r = candid_identify(c->api->candid, c->req, &c->id, err);
+	c->needs_login = r == 0;
+	if (r < 0)
+		become_stranger(c);
+	/* somebody, but nobody who may do anything */
+	if (r == 1 && !access_knows(&c->id))
+		c->id.kind = IDENTITY_NONE;
+	return MIN_OF(r, 0);
+}
+
 /* All that is decided before a body is read. */
 static int on_begin(struct http_request *req, void *arg, struct error *err)
 {
@@ -327,9 +358,11 @@ static int on_begin(struct http_request *req, void *arg, struct error *err)
 	req->user = c;
 	req->user_free = call_free;
 	req->body_max = BODY_MAX;
-	c->id = trust_identify(c->api->trust, &req->peer);
+	r = identify(c, err);
 	req->owner = &c->id;
 	req->owner_len = sizeof(c->id);
+	if (r < 0 && req->method != HTTP_OPTIONS)
+		return r;
 	if (c->id.kind == IDENTITY_NONE)
 		become_stranger(c);
 	if (req->method == HTTP_OPTIONS)
@@ -406,8 +439,22 @@ static void on_handle(struct http_request *req, struct http_response *resp, void
 	}
 }
 
+/* The answer that Candid's protocol wants in the place of an error. */
+static void write_challenge(const struct api_call *c, struct http_response *resp)
+{
+	strbuf_truncate(&resp->body, 0);
+	strbuf_append(&resp->body, c->challenge);
+	resp->n_headers = 0;
+	http_response_header(resp, "Content-Type", "application/json");
+	http_response_header(resp, "WWW-Authenticate", "Macaroon");
+}
+
 static void on_finish(struct http_request *req, struct http_response *resp, void *arg)
 {
+	const struct api_call *c = req->user;
+
+	if (c && c->challenge && resp->status == 401)
+		write_challenge(c, resp);
 	origin_add_headers(arg, req, resp);
 }
 

@@ -220,6 +220,23 @@ static void password_changed(struct api *api) REQUIRES(api->config_lock)
 		log_error("the expiry of the trust password is not armed", LOG_ERR(&err));
 }
 
+/* At the start, when @old is empty, nobody who is logged in is logged out. */
+static void set_candid(struct api *api, const struct strmap *old, const struct strmap *now)
+{
+	static const char *const keys[] = {"candid.api.url", "candid.api.key", "candid.domains", "candid.expiry"};
+	static const char *const ways[] = {"core.proxy_https", "core.proxy_ignore_hosts"};
+	bool other = false, way = false;
+
+	for (size_t k = 0; k < ARRAY_SIZE(keys); k++)
+		other = other || differs(old, now, keys[k]);
+	for (size_t k = 0; k < ARRAY_SIZE(ways); k++)
+		way = way || differs(old, now, ways[k]);
+	if ((!other && !way) || !api->candid)
+		return;
+	candid_configure(api->candid, now, /* keep_logins= */ !other || old->len == 0);
+	trust_rights_changed(api->trust);
+}
+
 static void set_default_role(struct api *api, const struct strmap *config)
 {
 	auto_error struct error err = ERROR_INIT;
@@ -242,6 +259,7 @@ static void take_effect(struct api *api, const struct strmap *old, const struct 
 	if (differs(old, now, "core.trust_ca_certificates"))
 		trust_set_ca_certificates(api->trust, strmap_get_bool(now, "core.trust_ca_certificates", false));
 	set_default_role(api, now);
+	set_candid(api, old, now);
 	api_server_changed(api);
 }
 
@@ -267,6 +285,9 @@ int server_config_change(struct api_call *c, bool replace, struct error *err)
 	r = api_check_etag(c, etag, err);
 	if (r == 0) {
 		merge(&old, &s, replace, &now);
+		r = candid_check(&now, err);
+	}
+	if (r == 0) {
 		r = move(c->api, &old, &now, err);
 	}
 	if (r == 0) {
@@ -286,6 +307,25 @@ int server_config_change(struct api_call *c, bool replace, struct error *err)
 	api_lifecycle(c, "config-updated", "/1.0");
 	api_empty(c);
 	return 0;
+}
+
+int server_config_note_users(struct api_call *c, struct error *err)
+{
+	static const char key[] = "candid.default_role";
+	auto_strmap struct strmap old = STRMAP_INIT, now = STRMAP_INIT;
+	int r = 0;
+
+	mutex_lock(&c->api->config_lock);
+	store_config_copy(c->api->store, &old);
+	if (!strmap_get(&old, key)) {
+		strmap_copy(&now, &old);
+		strmap_set(&now, key, "none");
+		r = commit(c, &old, &now, err);
+		if (r == 0)
+			take_effect(c->api, &old, &now);
+	}
+	mutex_unlock(&c->api->config_lock);
+	return r;
 }
 
 void server_config_apply_stored(struct api *api)

@@ -25,6 +25,7 @@ struct access {
 	struct subject *subjects GUARDED_BY(lock); /* sorted by name */
 	size_t n GUARDED_BY(lock);
 	uint64_t loads GUARDED_BY(lock);
+	bool has_users GUARDED_BY(lock); /* among the subjects: then the default role is nobody's */
 	enum role default_role GUARDED_BY(lock);
 	uint64_t default_lost_at GUARDED_BY(lock);
 	unsigned login GUARDED_BY(lock);
@@ -191,7 +192,14 @@ static void take_row(const struct db_right *row, void *arg)
 
 static void replace_locked(struct access *a, struct table *t) REQUIRES(a->lock)
 {
+	bool has_users = false;
+
 	a->loads++;
+	for (size_t k = 0; k < t->n; k++)
+		has_users = has_users || startswith(t->list[k].name, "candid/");
+	if (has_users && !a->has_users && a->default_role != ROLE_NONE)
+		a->default_lost_at = a->loads;
+	a->has_users = has_users;
 	for (size_t k = 0; k < t->n; k++) {
 		const struct subject *was = find_in(a->subjects, a->n, t->list[k].name);
 		bool kept = was && access_rights_cover(&t->list[k].rights, &was->rights);
@@ -280,7 +288,7 @@ static const struct subject *find_locked(const struct identity *id) REQUIRES(id-
 
 static bool default_allows_locked(const struct identity *id, enum permission perm) REQUIRES(id->access->lock)
 {
-	return id->kind == IDENTITY_CANDID &&
+	return id->kind == IDENTITY_CANDID && !id->access->has_users &&
 	       role_permissions(id->access->default_role, SCOPE_SERVER) & PERMISSION_BIT(perm);
 }
 

@@ -50,7 +50,7 @@ struct access *access_new(struct db *db);
 void access_free(struct access *a);
 /* Read the database anew. When that fails nobody holds anything, until it succeeds. */
 int access_load(struct access *a, struct error *err);
-/* candid.default_role: what every Candid user holds on the server, besides its bindings. */
+/* candid.default_role: what every Candid user holds on the server while no user at all has a binding. */
 void access_set_default_role(struct access *a, enum role role);
 enum role access_default_role(struct access *a);
 /* Before requests come. @p is copied. */

@@ -60,24 +60,12 @@ int identity_resolve(struct trust *t, struct db *db, const char *text, bool or_g
 			 or_group ? "," : " or", or_group ? " or group/NAME" : "");
 }
 
-/* While every user is an administrator a smaller role would say something that is not so. */
-static int check_default(struct trust *t, const char *identity, struct error *err)
-{
-	if (!startswith(identity, "candid/") || access_default_role(trust_access(t)) != ROLE_ADMIN)
-		return 0;
-	return error_set(err, 400,
-			 "Every user of the identity provider is an administrator, as candid.default_role says. Set it "
-			 "to less first: with \"none\" a user may do what bindings grant, and nothing else");
-}
-
 /* --- bindings --- */
 
 int binding_add(struct trust *t, struct db *db, struct db_binding *b, struct error *err)
 {
-	int r = check_default(t, b->identity, err);
+	int r = db_binding_insert(db, b, err);
 
-	if (r == 0)
-		r = db_binding_insert(db, b, err);
 	if (r == -EEXIST) {
 		error_clear(err);
 		return error_set(err, 409, "%s has this role already, or is gone", b->identity);
@@ -150,12 +138,8 @@ int group_load(struct db *db, const char *name, struct db_group *ret, struct err
 static int store_group(struct trust *t, struct db *db, const struct db_group *g,
 		       int (*store)(struct db *db, const struct db_group *g, struct error *err), struct error *err)
 {
-	int r = 0;
+	int r = store(db, g, err);
 
-	for (size_t k = 0; k < g->members.len && r == 0; k++)
-		r = check_default(t, g->members.items[k], err);
-	if (r == 0)
-		r = store(db, g, err);
 	if (r == -EEXIST) {
 		error_clear(err);
 		return error_set(err, 409, "Group \"%s\" already exists, or a member is gone", g->name);

@@ -20,8 +20,7 @@ int identity_resolve(struct trust *t, struct db *db, const char *text, bool or_g
 
 /*
  * Grant. @b has identity (resolved), role, scope and project checked; its id is set. Errors: 409 there already, or the
- * certificate, group or project is gone; 400 for what would mean less than it says: a certificate that may do
- * everything, or a user while candid.default_role makes all of them administrators.
+ * certificate, group or project is gone.
  */
 int binding_add(struct trust *t, struct db *db, struct db_binding *b, struct error *err);
 /* Errors: 404. @ret is what was removed. */

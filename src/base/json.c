@@ -24,7 +24,7 @@ static struct json *wrap(json_object *o)
  * What the library lets pass: raw control characters in strings, bad UTF-8, and NUL, escaped or not. Strings end at the
  * first NUL everywhere else, so that one which holds it would be taken for a shorter one. What is wrong, or NULL.
  */
-static const char *bad_character(const char *text, size_t len)
+static const char *bad_character(const char *text, size_t len, bool zeros)
 {
 	bool in_string = false;
 
@@ -36,7 +36,7 @@ static const char *bad_character(const char *text, size_t len)
 		} else if (in_string && (unsigned char)text[i] < 0x20) {
 			return "control character in a string";
 		} else if (in_string && text[i] == '\\') {
-			if (len - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0)
+			if (!zeros && len - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0)
 				return "NUL character";
 			i++;
 		} else if ((unsigned char)text[i] >= 0x80) {
@@ -50,7 +50,7 @@ static const char *bad_character(const char *text, size_t len)
 	return NULL;
 }
 
-int json_parse(const char *text, size_t len, struct json **ret, struct error *err)
+static int parse(const char *text, size_t len, bool zeros, struct json **ret, struct error *err)
 {
 	struct json_tokener *tok;
 	json_object *o;
@@ -61,7 +61,7 @@ int json_parse(const char *text, size_t len, struct json **ret, struct error *er
 
 	if (len > INT_MAX - 1)
 		return error_set(err, 413, "JSON text is too large");
-	wrong = bad_character(text, len);
+	wrong = bad_character(text, len, zeros);
 	if (wrong)
 		return error_set(err, 400, "Invalid JSON: %s", wrong);
 	tok = json_tokener_new_ex(JSON_DEPTH_MAX);
@@ -93,6 +93,16 @@ int json_parse(const char *text, size_t len, struct json **ret, struct error *er
 	}
 	*ret = o ? wrap(o) : wrap(json_object_new_null());
 	return 0;
+}
+
+int json_parse(const char *text, size_t len, struct json **ret, struct error *err)
+{
+	return parse(text, len, /* zeros= */ false, ret, err);
+}
+
+int json_parse_bytes(const char *text, size_t len, struct json **ret, struct error *err)
+{
+	return parse(text, len, /* zeros= */ true, ret, err);
 }
 
 void json_free(struct json *j)
@@ -140,6 +150,11 @@ const struct json *json_get(const struct json *obj, const char *key)
 const char *json_str(const struct json *j)
 {
 	return json_kind(j) == JSON_STRING ? json_object_get_string(raw(j)) : NULL;
+}
+
+size_t json_str_len(const struct json *j)
+{
+	return json_kind(j) == JSON_STRING ? (size_t)json_object_get_string_len(raw(j)) : 0;
 }
 
 int64_t json_int(const struct json *j)

@@ -19,6 +19,8 @@ struct json; /* one value; the root owns all below it */
 
 /* Parse one whole value, nothing behind it. Errors: 400 with position. */
 int json_parse(const char *text, size_t len, struct json **ret, struct error *err);
+/* The same where strings stand for bytes: they may hold "\u0000", and are to be read with json_str_len(). */
+int json_parse_bytes(const char *text, size_t len, struct json **ret, struct error *err);
 void json_free(struct json *j);
 DEFINE_CLEANUP(struct json *, json_free)
 #define auto_json CLEANUP(json_freep)
@@ -31,6 +33,7 @@ const char *json_kind_name(const struct json *j);
 /* Accessors; borrowed; NULL, 0 or false when @j is not of that type. */
 const struct json *json_get(const struct json *obj, const char *key);
 const char *json_str(const struct json *j);
+size_t json_str_len(const struct json *j); /* its bytes, among which may be zeros; 0 for what is no string */
 int64_t json_int(const struct json *j); /* floats are cut */
 bool json_is_true(const struct json *j);
 size_t json_len(const struct json *j); /* of an array, or members of an object */

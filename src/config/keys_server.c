@@ -13,9 +13,16 @@ static const char *const firewall_drivers[] = {"nftables", "xtables", NULL};
 static const char *const default_roles[] = {"none", "auditor", "user", "operator", "admin", NULL};
 
 const struct config_key config_keys_server[] = {
+	{"candid.api.key", CONFIG_STRING, NULL, CONFIG_LIVE, NULL, NULL,
+	 "Public key of the identity provider, base64; unset: it is asked for it, over https"},
+	{"candid.api.url", CONFIG_STRING, NULL, CONFIG_LIVE, NULL, NULL,
+	 "Address of an identity provider that speaks Candid's protocol; users can log in by it"},
+	{"candid.domains", CONFIG_LIST, NULL, CONFIG_LIVE, NULL, NULL,
+	 "Domains whose users may log in, comma separated; unset: all"},
+	{"candid.expiry", CONFIG_STRING, "3600", CONFIG_LIVE, NULL, NULL, "Seconds that a login is good for"},
 	{"candid.default_role", CONFIG_ENUM, "admin", CONFIG_LIVE, NULL, default_roles,
-	 "What every user of the identity provider may do in all projects, admin on the server too; none: only what is "
-	 "granted with `lxc auth binding`. The RBAC service decides instead where there is one"},
+	 "What every user of the identity provider may do in all projects, admin on the server too, until one of them is "
+	 "granted a role with `lxc auth binding`: then only what is granted"},
 	{"core.firewall_driver", CONFIG_ENUM, NULL, CONFIG_LIVE, NULL, firewall_drivers,
 	 "What packet filters are made with: nftables or xtables; unset: what works on this host"},
 	{"core.https_address", CONFIG_STRING, NULL, CONFIG_LIVE, NULL, NULL,
@@ -69,7 +76,6 @@ const struct config_key config_keys_server[] = {
 	CONFIG_LATER_ROW("backups.compression_algorithm"),
 	CONFIG_LATER_ROW("storage.backups_volume"),
 	CONFIG_LATER_ROW("storage.images_volume"),
-	CONFIG_LATER_ROW("candid.*"),
 	CONFIG_LATER_ROW("rbac.*"),
 	CONFIG_LATER_ROW("maas.*"),
 	CONFIG_LATER_ROW("network.ovn.*"),

@@ -113,6 +113,14 @@ struct db_network {
 	enum db_phase phase;
 };
 
+/* A root key of macaroons. */
+struct db_macaroon_key {
+	char *id;
+	char *key; /* secret */
+	int64_t created_ns;
+	int64_t expires_ns; /* when the last macaroon that was made with it has expired */
+};
+
 /* Who may come from afar. */
 struct db_certificate {
 	int64_t id;
@@ -171,6 +179,7 @@ void db_alias_done(struct db_alias *r);
 void db_pool_done(struct db_pool *r);
 void db_network_done(struct db_network *r);
 void db_certificate_done(struct db_certificate *r);
+void db_macaroon_key_done(struct db_macaroon_key *r); /* wipes the key */
 void db_binding_done(struct db_binding *r);
 void db_group_done(struct db_group *r);
 void db_token_done(struct db_token *r); /* wipes the secret */
@@ -185,6 +194,9 @@ int db_pools_load(struct db *db, void (*fn)(struct db_pool *row, void *arg), voi
 int db_networks_load(struct db *db, void (*fn)(struct db_network *row, void *arg), void *arg, struct error *err);
 int db_certificates_load(struct db *db, void (*fn)(struct db_certificate *row, void *arg), void *arg,
 			 struct error *err);
+/* Oldest first. */
+int db_macaroon_keys_load(struct db *db, void (*fn)(struct db_macaroon_key *row, void *arg), void *arg,
+			  struct error *err);
 int db_bindings_load(struct db *db, void (*fn)(struct db_binding *row, void *arg), void *arg, struct error *err);
 int db_groups_load(struct db *db, void (*fn)(struct db_group *row, void *arg), void *arg, struct error *err);
 /* All rights, sorted by subject. Those of certificates that are not restricted are there too: they add nothing. */
@@ -247,6 +259,9 @@ int db_certificate_insert(struct db *db, struct db_certificate *row, struct erro
 /* Writes every column but id, type and added_ns. */
 int db_certificate_update(struct db *db, const struct db_certificate *row, struct error *err);
 int db_certificate_delete(struct db *db, int64_t id, struct error *err);
+int db_macaroon_key_insert(struct db *db, const struct db_macaroon_key *row, struct error *err);
+/* Those that expire until @expired_ns; INT64_MAX: all. */
+int db_macaroon_keys_delete(struct db *db, int64_t expired_ns, struct error *err);
 /*
  * Bindings and groups. Names must have been checked to exist; what is gone meanwhile is -EEXIST, as is what is there
  * already.

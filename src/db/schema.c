@@ -89,6 +89,10 @@ static const char *const steps[] = {
 	" CHECK ((scope = 'project') = (project IS NOT NULL)));"
 	"CREATE UNIQUE INDEX auth_bindings_once ON auth_bindings (ifnull(certificate_id, 0), ifnull(user, ''),"
 	" ifnull(group_name, ''), role, scope, ifnull(project, ''));",
+
+	/* with which logins by the identity provider are checked */
+	"CREATE TABLE macaroon_keys (id TEXT PRIMARY KEY, key TEXT NOT NULL, created_at INTEGER NOT NULL,"
+	" expires_at INTEGER NOT NULL);",
 };
 
 int64_t schema_version(void)

@@ -94,6 +94,29 @@ const char *http_header(const struct http_request *req, const char *name)
 	return MHD_lookup_connection_value(req->library, MHD_HEADER_KIND, name);
 }
 
+struct header_visit {
+	const char *name;
+	void (*fn)(const char *value, void *arg);
+	void *arg;
+};
+
+static enum MHD_Result visit_header(void *cls, enum MHD_ValueKind kind UNUSED, const char *key, const char *value)
+{
+	const struct header_visit *v = cls;
+
+	if (value && strcasecmp(key, v->name) == 0)
+		v->fn(value, v->arg);
+	return MHD_YES;
+}
+
+void http_each_header(const struct http_request *req, const char *name, void (*fn)(const char *value, void *arg),
+		      void *arg)
+{
+	struct header_visit v = {name, fn, arg};
+
+	MHD_get_connection_values(req->library, MHD_HEADER_KIND, visit_header, &v);
+}
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')

@@ -92,6 +92,9 @@ struct http_request {
 const char *http_query(const struct http_request *req, const char *name);
 /* A header by name (any case), or NULL. */
 const char *http_header(const struct http_request *req, const char *name);
+/* Each value of a header that may come several times. */
+void http_each_header(const struct http_request *req, const char *name, void (*fn)(const char *value, void *arg),
+		      void *arg);
 /* Percent-decode @len bytes of @s; NULL when it holds a bad escape or a NUL byte. The caller frees. */
 char *http_decode(const char *s, size_t len);
 /* Percent-encode for use as one path segment or query value; the caller frees. */

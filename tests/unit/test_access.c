@@ -201,6 +201,23 @@ static void the_default_role(void **state)
 	assert_false(authorize(&bob, PERM_TRUSTED, NULL) || access_still_holds(&bob));
 }
 
+static void with_a_binding_the_default_is_nobody_s(void **state)
+{
+	struct fixture *f = *state;
+	struct identity bob, alice;
+	int64_t a;
+
+	access_set_default_role(f->access, ROLE_ADMIN);
+	alice = user(f, "alice");
+	a = bind_role(f, "candid/bob", "auditor", "p");
+	bob = user(f, "bob");
+	assert_false(authorize(&alice, PERM_TRUSTED, NULL) || access_still_holds(&alice));
+	assert_true(authorize(&bob, PERM_PROJECT_VIEW, "p"));
+	assert_false(identity_is_admin(&bob) || authorize(&bob, PERM_PROJECT_VIEW, "default"));
+	unbind(f, a);
+	assert_true(identity_is_admin(&alice));
+}
+
 static void another_provider_of_identities(void **state)
 {
 	struct fixture *f = *state;
@@ -297,6 +314,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(others_are_not_touched, setup, teardown),
 		cmocka_unit_test_setup_teardown(groups_give_to_their_members, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_default_role, setup, teardown),
+		cmocka_unit_test_setup_teardown(with_a_binding_the_default_is_nobody_s, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_provider_of_identities, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_service_decides_instead_of_bindings, setup, teardown),
 		cmocka_unit_test_setup_teardown(ids_of_projects_are_not_used_again, setup, teardown),

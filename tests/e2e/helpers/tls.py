@@ -104,8 +104,8 @@ class TlsClient(api.Client):
         """A connection that the test may keep."""
         return TlsConnection(self, timeout or self.timeout)
 
-    def websocket(self, path):
-        return ws.WebSocket(None, path, sock=self.connect(20))
+    def websocket(self, path, headers=None):
+        return ws.WebSocket(None, path, sock=self.connect(20), headers=headers)
 
 
 def server_fingerprint(host="127.0.0.1", port=PORT):

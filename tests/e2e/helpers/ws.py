@@ -15,7 +15,7 @@ class Refused(Exception):
 
 
 class WebSocket:
-    def __init__(self, socket_path, path, timeout=20, sock=None):
+    def __init__(self, socket_path, path, timeout=20, sock=None, headers=None):
         """@sock: a connected (TLS) socket instead of a path."""
         self.sock = sock or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
@@ -25,7 +25,8 @@ class WebSocket:
         self.closed = False
         key = base64.b64encode(os.urandom(16)).decode()
         self.sock.sendall((f"GET {path} HTTP/1.1\r\nHost: lxd\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                           f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n").encode())
+                           f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+                           + "".join(f"{k}: {v}\r\n" for k, v in (headers or {}).items()) + "\r\n").encode())
         while b"\r\n\r\n" not in self._buffer:
             self._fill()
         head, _, rest = self._buffer.partition(b"\r\n\r\n")
