@@ -34,7 +34,7 @@ const char *json_kind_name(const struct json *j);
 const struct json *json_get(const struct json *obj, const char *key);
 const char *json_str(const struct json *j);
 size_t json_str_len(const struct json *j); /* its bytes, among which may be zeros; 0 for what is no string */
-int64_t json_int(const struct json *j); /* floats are cut */
+int64_t json_int(const struct json *j);    /* floats are cut */
 bool json_is_true(const struct json *j);
 size_t json_len(const struct json *j); /* of an array, or members of an object */
 const struct json *json_at(const struct json *arr, size_t i);

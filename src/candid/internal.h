@@ -24,6 +24,7 @@ void root_keys_forget(struct root_keys *k);
 
 struct provider;
 
+/* One without an address: it cannot be asked. */
 struct provider *provider_new(void);
 void provider_free(struct provider *p);
 /* @key: NULL: it is to be asked for. Proxies as core.proxy_https and core.proxy_ignore_hosts have them. */

@@ -21,8 +21,8 @@ const struct config_key config_keys_server[] = {
 	 "Domains whose users may log in, comma separated; unset: all"},
 	{"candid.expiry", CONFIG_STRING, "3600", CONFIG_LIVE, NULL, NULL, "Seconds that a login is good for"},
 	{"candid.default_role", CONFIG_ENUM, "admin", CONFIG_LIVE, NULL, default_roles,
-	 "What every user of the identity provider may do in all projects, admin on the server too, until one of them is "
-	 "granted a role with `lxc auth binding`: then only what is granted"},
+	 "What every user of the identity provider may do in all projects, admin on the server too, until one of them "
+	 "is granted a role with `lxc auth binding`: then only what is granted"},
 	{"core.firewall_driver", CONFIG_ENUM, NULL, CONFIG_LIVE, NULL, firewall_drivers,
 	 "What packet filters are made with: nftables or xtables; unset: what works on this host"},
 	{"core.https_address", CONFIG_STRING, NULL, CONFIG_LIVE, NULL, NULL,

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from macaroonbakery import bakery
-from pymacaroons import Macaroon, serializers
+from pymacaroons import Macaroon
 
 from helpers import tls
 from helpers.candid_provider import HEADERS, Provider, challenge, cookie_value, discharged, log_in, raw_discharge
@@ -135,7 +135,7 @@ def test_wrong_tickets(candid, provider):
 
     def with_bit(macaroon):
         changed = copy.deepcopy(macaroon)
-        data = bytearray(changed.signature_bytes)
+        data = bytearray.fromhex(changed.signature)
         data[5] ^= 1
         changed._signature = data.hex()
         return changed
@@ -330,6 +330,21 @@ int main(int argc, char **argv)
 """
 
 
+def version_1(macaroon):
+    """The binary form that libmacaroons reads; pymacaroons writes it for text alone."""
+    def packet(name, data):
+        body = name + b" " + data + b"\n"
+        return b"%04x" % (len(body) + 4) + body
+
+    packed = packet(b"location", macaroon.location.encode()) + packet(b"identifier", macaroon.identifier_bytes)
+    for caveat in macaroon.caveats:
+        packed += packet(b"cid", caveat.caveat_id_bytes)
+        if not caveat.first_party():
+            packed += packet(b"vid", caveat.verification_key_id) + packet(b"cl", caveat.location.encode())
+    packed += packet(b"signature", bytes.fromhex(macaroon.signature))
+    return base64.b64encode(packed).decode()
+
+
 @pytest.mark.skipif(not pathlib.Path("/usr/include/macaroons.h").exists(), reason="needs the package libmacaroons-dev")
 def test_libmacaroons_agrees(server, candid, provider, tmp_path):
     """What the daemon mints and the provider discharges is a good pair to libmacaroons, by the key in the database."""
@@ -340,9 +355,7 @@ def test_libmacaroons_agrees(server, candid, provider, tmp_path):
     server.start()
     (tmp_path / "check.c").write_text(CROSS_CHECK)
     subprocess.run(["cc", "-o", tmp_path / "check", tmp_path / "check.c", "-lmacaroons"], check=True)
-    for macaroon in (primary, discharge):
-        macaroon._version = 1  # the binary form that it reads
-    packed = [serializers.BinarySerializer().serialize(m) for m in (primary, discharge)]
+    packed = [version_1(m) for m in (primary, discharge)]
 
     def check(by):
         return subprocess.run([tmp_path / "check", by, *packed], check=False, timeout=20).returncode

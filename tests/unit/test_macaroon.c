@@ -2,7 +2,6 @@
 #include "unit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "macaroon/bakery.h"
@@ -78,11 +77,11 @@ static void assert_hex(const void *data, size_t len, const char *want)
 
 static void from_hex(const char *hex, struct strbuf *ret)
 {
-	for (; *hex; hex += 2) {
-		char digits[3] = {hex[0], hex[1], '\0'};
+	static const char digits[] = "0123456789abcdef";
 
-		strbuf_append_char(ret, (char)strtol(digits, NULL, 16));
-	}
+	for (; *hex; hex += 2)
+		strbuf_append_char(ret,
+				   (char)((strchr(digits, hex[0]) - digits) << 4 | (strchr(digits, hex[1]) - digits)));
 }
 
 /* Primary and discharge of vector A, bound. */
