@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "config/filter.h"
 #include "config/names.h"
+#include "instance/snapshot.h"
 #include "migration/migration.h"
 
 /* --- reading --- */
@@ -538,6 +539,32 @@ static int begin_change(struct api_call *c, struct instance **ret, struct put_bo
 	return r;
 }
 
+static int restore_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	struct instance_job *j = arg;
+	int r = snapshot_exists(j->instance, j->new_name)
+			? instance_restore(j->instance, j->new_name, err)
+			: error_set(err, 404, "Snapshot %s/%s does not exist", j->name, j->new_name);
+
+	if (r == 0)
+		instance_job_event(j, j->name, "instance-restored");
+	return r;
+}
+
+/* The body names a snapshot: nothing else in it counts. */
+static int restore_instance(struct api_call *c, struct instance *i, const char *name)
+{
+	const char *slash = strrchr(name, '/');
+	struct instance_job *j;
+
+	/* "c1/snap0" is taken for "snap0" */
+	name = slash ? slash + 1 : name;
+	j = instance_job_new(c, c->params[0], i);
+	j->new_name = xstrdup(name);
+	instance_job_start(c, j, "Restoring snapshot", restore_run);
+	return 0;
+}
+
 static int put_instance(struct api_call *c, struct error *err)
 {
 	CLEANUP(instance_unrefp) struct instance *i = NULL;
@@ -547,7 +574,7 @@ static int put_instance(struct api_call *c, struct error *err)
 	int r = begin_change(c, &i, &body, &given, err);
 
 	if (r == 0 && !str_is_empty(body.restore))
-		r = error_set(err, 400, "Snapshots are not supported by this server yet");
+		return restore_instance(c, i, body.restore);
 	if (r < 0)
 		return r;
 	j = instance_job_new(c, c->params[0], i);

@@ -14,6 +14,7 @@
 #include "instance/nic_check.h"
 #include "instance/nics.h"
 #include "instance/project_check.h"
+#include "instance/snapshot_internal.h"
 #include "storage/received.h"
 
 /* Profiles and configuration that come from the image or the original. */
@@ -474,7 +475,9 @@ int instance_delete_busy(struct instance *i, struct error *err)
 	i->gone = true;
 	mutex_unlock(&all->lock);
 	nics_remove_entries(i);
-	r = storage_volume_discard(&pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
+	r = snapshots_discard(i, &pool, err);
+	if (r == 0)
+		r = storage_volume_discard(&pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
 	if (r == 0)
 		r = instance_remove_side_folders(all, volume, err);
 	if (r == 0)

@@ -168,7 +168,11 @@ static struct instance *replace(struct instance *i, const struct moved *m)
 	mutex_unlock(&all->lock);
 	now = instance_new(all, &row);
 	mutex_lock(&all->lock);
+	mutex_is_held(&i->all->lock);
 	i->gone = true;
+	now->snapshots = TAKE_PTR(i->snapshots);
+	now->n_snapshots = i->n_snapshots;
+	i->n_snapshots = 0;
 	instances_remove_locked(all, i);
 	instances_insert_locked(all, now);
 	mutex_unlock(&all->lock);
