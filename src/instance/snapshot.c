@@ -86,7 +86,7 @@ static void copy_row(struct db_snapshot *to, const struct db_snapshot *from)
 }
 
 /* A copy for work without the lock. */
-static int get(struct instance *i, const char *name, struct db_snapshot *ret, struct error *err)
+int snapshot_get(struct instance *i, const char *name, struct db_snapshot *ret, struct error *err)
 {
 	const struct db_snapshot *s;
 
@@ -264,6 +264,94 @@ int instance_snapshot(struct instance *i, const char *name, const int64_t *expir
 	return r;
 }
 
+/* One snapshot of another instance, as one of ours. */
+static int copy_one(struct instance *to, const struct storage_pool *pool, const struct storage_pool *src,
+		    struct db_snapshot *row, struct error *err)
+{
+	auto_free char *volume = TAKE_PTR(row->volume);
+	struct db *db = to->all->store->db;
+	int r;
+
+	row->instance_id = to->row.id;
+	row->volume = uuid_new();
+	row->staging = uuid_new();
+	row->phase = DB_CREATING;
+	r = db_snapshot_insert(db, row, err);
+	if (r < 0)
+		return r;
+	r = storage_volume_copy(pool, row->staging, src, STORAGE_VOLUME_SNAPSHOT, volume, err);
+	if (r == 0)
+		r = storage_volume_commit(pool, row->staging, STORAGE_VOLUME_SNAPSHOT, row->volume, err);
+	if (r == 0)
+		r = db_snapshot_set_phase(db, row->id, DB_READY, NULL, err);
+	if (r < 0) {
+		undo(to, pool, row);
+		return r;
+	}
+	row->phase = DB_READY;
+	mutex_lock(&to->all->lock);
+	push_locked(to, row);
+	mutex_unlock(&to->all->lock);
+	return 0;
+}
+
+int snapshots_copy(struct instance *to, struct instance *from, struct error *err)
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT, src = STORAGE_POOL_INIT;
+	auto_strv struct strv names = STRV_INIT;
+	int r = instance_pool_open(to->all, to->row.pool, &pool, err);
+
+	mutex_lock(&from->busy);
+	if (r == 0)
+		r = instance_pool_open(from->all, from->row.pool, &src, err);
+	names_of(from, &names);
+	for (size_t k = 0; k < names.len && r == 0; k++) {
+		CLEANUP(db_snapshot_done) struct db_snapshot row = {0};
+
+		r = snapshot_get(from, names.items[k], &row, err);
+		if (r == 0)
+			r = copy_one(to, &pool, &src, &row, err);
+	}
+	mutex_unlock(&from->busy);
+	return r;
+}
+
+/* --- for those who read one --- */
+
+int snapshot_with_volume(struct instance *i, const char *name,
+			 int (*fn)(void *arg, const struct instance_volume *volume, struct error *err), void *arg,
+			 struct error *err)
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
+	auto_idmap struct idmap map = IDMAP_INIT;
+	struct instance_volume volume = {.idmap = &map};
+	auto_close int fd = -EBADF;
+	int r;
+
+	mutex_lock(&i->busy);
+	r = snapshot_get(i, name, &s, err);
+	if (r == 0)
+		r = idmap_from_json(strmap_get_or(&s.volatile_, "volatile.last_state.idmap", "[]"), &map, err);
+	if (r == 0)
+		r = instance_pool_open(i->all, i->row.pool, &pool, err);
+	if (r == 0) {
+		fd = storage_volume_open(&pool, STORAGE_VOLUME_SNAPSHOT, s.volume, err);
+		volume.dirfd = fd;
+		r = fd < 0 ? fd : fn(arg, &volume, err);
+	}
+	mutex_unlock(&i->busy);
+	return r;
+}
+
+bool instance_has_snapshots(struct instance *i)
+{
+	auto_strv struct strv names = STRV_INIT;
+
+	names_of(i, &names);
+	return names.len > 0;
+}
+
 /* --- changing and removing --- */
 
 static int change_busy(struct instance *i, const struct db_snapshot *was, const char *name, int64_t expires_ns,
@@ -295,7 +383,7 @@ int snapshot_rename(struct instance *i, const char *name, const char *new_name, 
 	int r;
 
 	mutex_lock(&i->busy);
-	r = get(i, name, &row, err);
+	r = snapshot_get(i, name, &row, err);
 	if (r == 0)
 		r = change_busy(i, &row, new_name, row.expires_ns, err);
 	mutex_unlock(&i->busy);
@@ -308,7 +396,7 @@ int snapshot_set_expiry(struct instance *i, const char *name, int64_t expires_ns
 	int r;
 
 	mutex_lock(&i->busy);
-	r = get(i, name, &row, err);
+	r = snapshot_get(i, name, &row, err);
 	if (r == 0)
 		r = change_busy(i, &row, row.name, expires_ns, err);
 	mutex_unlock(&i->busy);
@@ -340,7 +428,7 @@ int snapshot_delete(struct instance *i, const char *name, struct error *err)
 	int r;
 
 	mutex_lock(&i->busy);
-	r = get(i, name, &row, err);
+	r = snapshot_get(i, name, &row, err);
 	if (r == 0)
 		r = delete_busy(i, &row, err);
 	mutex_unlock(&i->busy);
@@ -455,7 +543,7 @@ static int restore_busy(struct instance *i, const char *name, struct error *err)
 {
 	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
 	CLEANUP(db_instance_done) struct db_instance row = {0};
-	int r = i->gone ? error_set(err, 404, "Instance not found") : get(i, name, &s, err);
+	int r = i->gone ? error_set(err, 404, "Instance not found") : snapshot_get(i, name, &s, err);
 
 	if (r == 0 && instance_state(i) != CONTAINER_STOPPED)
 		r = error_set(err, 400, "The instance is running: it was started meanwhile");
@@ -477,7 +565,7 @@ static int try_check(struct instance *i, const char *name, struct error *err)
 {
 	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
 	CLEANUP(db_instance_done) struct db_instance row = {0};
-	int r = get(i, name, &s, err);
+	int r = snapshot_get(i, name, &s, err);
 
 	if (r < 0)
 		return r;

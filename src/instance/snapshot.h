@@ -31,3 +31,8 @@ void snapshots_render(struct instance *i, const char *prefix, bool objects, stru
 /* For PUT and its tag. Errors: 404. */
 int snapshot_expiry(struct instance *i, const char *name, int64_t *ret_ns, struct error *err);
 bool snapshot_exists(struct instance *i, const char *name);
+bool instance_has_snapshots(struct instance *i);
+/* Work on the volume of one, which stays meanwhile. Errors: 404, and those of @fn. */
+int snapshot_with_volume(struct instance *i, const char *name,
+			 int (*fn)(void *arg, const struct instance_volume *volume, struct error *err), void *arg,
+			 struct error *err);

@@ -10,6 +10,10 @@ int snapshots_load(struct instances *all, struct error *err);
 void snapshots_undo_unfinished(struct instances *all);
 /* Finish a restore that a crash cut; the row is in phase restoring. */
 int snapshot_finish_restore(struct instance *i, struct error *err);
+/* A copy of the row. Errors: 404. */
+int snapshot_get(struct instance *i, const char *name, struct db_snapshot *ret, struct error *err);
+/* Make copies of all snapshots of @from, for @to, which nobody else sees yet. */
+int snapshots_copy(struct instance *to, struct instance *from, struct error *err);
 /* Remove the volumes of all: their rows go with that of the instance, which is being deleted. */
 int snapshots_discard(struct instance *i, const struct storage_pool *pool, struct error *err);
 void snapshots_free(struct instance *i);

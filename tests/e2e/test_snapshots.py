@@ -196,9 +196,75 @@ def test_they_follow_the_instance(daemon, api, stopped, project):
     assert snapshots(inside, new) == ["s"]
 
 
+# --- copies ---
+
+def test_copies(daemon, api, stopped):
+    """Of a snapshot alone; of an instance with its snapshots, or without."""
+    (rootfs(daemon, stopped) / "etc/mark").write_text("then")
+    snapshot(api, stopped, "s", expires_at="2090-01-01T00:00:00Z")
+    (rootfs(daemon, stopped) / "etc/mark").write_text("now")
+    assert api.patch(f"/1.0/instances/{stopped}", {"config": {"user.a": "2"}}).status == 200
+    snapshot(api, stopped, "t")
+
+    def copy(**source):
+        name = daemon.new_name()
+        reply = api.post("/1.0/instances", {"name": name, "source": {"type": "copy", **source}})
+        assert reply.status == 202, reply
+        api.done(reply)
+        return name
+
+    of_s = copy(source=f"{stopped}/s")
+    assert api.get(f"/1.0/instances/{of_s}")["config"]["user.a"] == "1" and snapshots(api, of_s) == []
+    assert (rootfs(daemon, of_s) / "etc/mark").read_text() == "then"
+    alone = copy(source=stopped, instance_only=True)
+    assert snapshots(api, alone) == [] and snapshots(api, copy(source=stopped, container_only=True)) == []
+    whole = copy(source=stopped)
+    assert snapshots(api, whole) == ["s", "t"]
+    assert api.get(f"/1.0/instances/{whole}/snapshots/s")["expires_at"] == "2090-01-01T00:00:00Z"
+    api.remove(stopped)
+    api.done(api.put(f"/1.0/instances/{whole}", {"restore": "s"}))
+    assert (rootfs(daemon, whole) / "etc/mark").read_text() == "then"
+    api.done(api.state(whole, "start"))
+    api.sh(whole, "test \"$(cat /etc/mark)\" = then")
+    assert api.post("/1.0/instances", {"name": "x1", "source": {"type": "copy", "source": f"{whole}/nope"}}).status == 404
+    api.remove(whole)
+    assert volumes(daemon) == []
+
+
+def test_copies_and_moves_into_projects_without_them(api, daemon, project, stopped):
+    """Class Z: no way brings snapshots into a project that does not allow them."""
+    snapshot(api, stopped, "s")
+    inside = in_project(project, "pr", {"restricted": "true"})
+    source = {"type": "copy", "source": stopped, "project": "default"}
+    reply = inside.post("/1.0/instances", {"name": "c1", "source": source})
+    assert reply.status == 403 and "snapshot creation" in reply.error, reply
+    assert "snapshot creation" in api.failure(api.post(f"/1.0/instances/{stopped}", {"name": stopped, "project": "pr"}))
+    inside.done(inside.post("/1.0/instances", {"name": "c1", "source": {**source, "instance_only": True}}))
+    assert snapshots(inside, "c1") == []
+
+
+def test_they_are_not_lost_on_the_way_to_another_server(api, stopped):
+    snapshot(api, stopped, "s")
+    reply = api.post(f"/1.0/instances/{stopped}", {"name": stopped, "migration": True})
+    assert reply.status == 400 and "--instance-only" in reply.error, reply
+
+
+def test_publishing(daemon, api, stopped):
+    (rootfs(daemon, stopped) / "etc/mark").write_text("then")
+    snapshot(api, stopped, "s")
+    (rootfs(daemon, stopped) / "etc/mark").write_text("now")
+    api.done(api.state(stopped, "start"))  # no matter
+    operation = api.done(api.post("/1.0/images", {"source": {"type": "snapshot", "name": f"{stopped}/s"}, "compression_algorithm": "none"}))
+    fingerprint, name = operation["metadata"]["fingerprint"], daemon.new_name()
+    api.done(api.post("/1.0/instances", {"name": name, "source": {"type": "image", "fingerprint": fingerprint}}))
+    assert (rootfs(daemon, name) / "etc/mark").read_text() == "then"
+    assert api.post("/1.0/images", {"source": {"type": "snapshot", "name": f"{stopped}/x"}}).status == 404
+    api.done(api.delete(f"/1.0/images/{fingerprint}"))
+
+
 # --- crashes ---
 
-@pytest.mark.parametrize("work", ["create", "create-running", "restore", "delete", "delete-instance"])
+@pytest.mark.parametrize("work", ["create", "create-running", "restore", "delete", "delete-instance", "copy"])
 def test_killed_meanwhile(daemon, api, work):
     """At moments all over the work: afterwards the snapshot is there whole or not at all, and nothing is left over."""
     for moment in (0, 1, 2, 3, 4, 6, 8, 11, 15, 20, 30):
@@ -216,7 +282,8 @@ def test_killed_meanwhile(daemon, api, work):
             assert api.patch(url, {"config": {"user.x": "now"}}).status == 200
         method, path, body = {"create": ("POST", f"{url}/snapshots", {"name": "s"}), "create-running": ("POST", f"{url}/snapshots", {"name": "s"}),
                               "restore": ("PUT", url, {"restore": "s"}), "delete": ("DELETE", f"{url}/snapshots/s", None),
-                              "delete-instance": ("DELETE", url, None)}[work]
+                              "delete-instance": ("DELETE", url, None),
+                              "copy": ("POST", "/1.0/instances", {"name": f"{name}-2", "source": {"type": "copy", "source": name}})}[work]
         assert api.request(method, path, body).status == 202
         time.sleep(moment / 1000)
         daemon.kill()
@@ -226,7 +293,11 @@ def test_killed_meanwhile(daemon, api, work):
         if work == "delete-instance" and api.request("GET", url).status == 404:
             assert volumes(daemon) == [], moment
             continue
-        assert len(volumes(daemon)) == len(snapshots(api, name)), moment
+        copied = api.request("GET", f"{url}-2").status == 200
+        assert len(volumes(daemon)) == len(snapshots(api, name)) * (2 if copied else 1), moment
+        if copied:
+            assert snapshots(api, f"{name}-2") == ["s"]
+            api.remove(f"{name}-2")
         if work == "restore":
             mark, config = (rootfs(daemon, name) / "etc/mark").read_text(), api.get(url)["config"]
             assert (mark == "then") == ("user.x" not in config), (moment, mark, config)
