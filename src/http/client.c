@@ -3,6 +3,8 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -13,16 +15,20 @@
 #include "base/timeutil.h"
 
 #define READ_SIZE (64 * 1024)
-#define INTERIM_MAX 8        /* answers 1xx before the real one */
+#define INTERIM_MAX 8  /* answers 1xx before the real one */
+#define LOGIN_ROUNDS 3 /* times that one request may ask for a login */
+#define LOGIN_BODY_MAX (256u * 1024)
 #define HEAD_MS (120 * 1000) /* for a whole head, once its first byte is here: with http_client_set_patience() */
 
 struct http_client {
 	char *path;                /* of the UNIX socket; NULL: by the target */
 	struct dial_target target; /* of a server far away */
+	bool loopback;             /* it is here, and spoken to without TLS */
 	char *host;                /* what goes into the Host header, and into messages */
 	struct dial_result peer;   /* what the server showed when it was connected to last */
 	int fd;
-	unsigned tick_ms; /* see http_client_set_patience(); 0: wait for ever */
+	const struct http_login *login; /* borrowed; may be NULL */
+	unsigned tick_ms;               /* see http_client_set_patience(); 0: wait for ever */
 	unsigned stall_ms;
 	bool used;         /* at least one answer came over this connection */
 	size_t start, end; /* bytes read but not used yet */
@@ -64,9 +70,36 @@ static int connect_unix(struct http_client *c, struct error *err)
 	return 0;
 }
 
+/* Names are not looked up: `localhost` is one of the two addresses, or nothing. */
+static int connect_loopback(struct http_client *c, struct error *err)
+{
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)c->target.port)};
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)c->target.port)};
+	bool is_v6 = inet_pton(AF_INET6, c->target.host, &v6.sin6_addr) == 1;
+	const char *address = strcasecmp(c->target.host, "localhost") == 0 ? "127.0.0.1" : c->target.host;
+	int r;
+
+	if (is_v6 ? !IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr)
+		  : inet_pton(AF_INET, address, &v4.sin_addr) != 1 || ntohl(v4.sin_addr.s_addr) >> 24 != 127)
+		return error_set(err, 400, "%s is no loopback address: plain HTTP goes nowhere else", c->host);
+	c->fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return error_errno(err, errno, "Create a socket");
+	r = is_v6 ? connect(c->fd, (struct sockaddr *)&v6, sizeof(v6))
+		  : connect(c->fd, (struct sockaddr *)&v4, sizeof(v4));
+	return r < 0 ? error_errno(err, errno, "Connect to %s", c->host) : 0;
+}
+
+static int connect_tls(struct http_client *c, struct error *err)
+{
+	c->fd = dial_target_connect(&c->target, &c->peer, err);
+	return c->fd < 0 ? -err->errnum : 0;
+}
+
 static int client_connect(struct http_client *c, struct error *err)
 {
 	const struct timeval limit = {c->tick_ms / 1000, c->tick_ms % 1000 * 1000};
+	int r;
 
 	c->fd = fd_close(c->fd);
 	c->start = c->end = 0;
@@ -74,9 +107,9 @@ static int client_connect(struct http_client *c, struct error *err)
 	if (c->path)
 		return connect_unix(c, err);
 	dial_result_done(&c->peer);
-	c->fd = dial_target_connect(&c->target, &c->peer, err);
-	if (c->fd < 0)
-		return -err->errnum;
+	r = c->loopback ? connect_loopback(c, err) : connect_tls(c, err);
+	if (r < 0)
+		return r;
 	if (c->tick_ms) {
 		setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 		setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
@@ -109,10 +142,31 @@ struct http_client *http_client_new_remote(const struct dial_target *t)
 
 int http_client_again(const struct http_client *c, struct http_client **ret, struct error *err)
 {
-	if (c->path)
-		return http_client_new(c->path, ret, err);
-	*ret = http_client_new_remote(&c->target);
-	return 0;
+	int r = 0;
+
+	if (c->loopback)
+		*ret = http_client_new_loopback(c->target.host, c->target.port);
+	else if (c->path)
+		r = http_client_new(c->path, ret, err);
+	else
+		*ret = http_client_new_remote(&c->target);
+	if (r >= 0)
+		(*ret)->login = c->login;
+	return r;
+}
+
+struct http_client *http_client_new_loopback(const char *host, unsigned port)
+{
+	struct http_client *c = xmalloc(sizeof(*c));
+
+	*c = (struct http_client){.fd = -EBADF, .loopback = true, .target = {.host = xstrdup(host), .port = port}};
+	c->host = dial_target_authority(&c->target);
+	return c;
+}
+
+void http_client_set_login(struct http_client *c, const struct http_login *login)
+{
+	c->login = login;
 }
 
 void http_client_free(struct http_client *c)
@@ -225,14 +279,20 @@ static int send_file(struct http_client *c, const struct http_client_request *re
 	return 0;
 }
 
-static void format_head(const char *host, const struct http_client_request *req, uint64_t body_len, struct strbuf *out)
+static void format_head(const struct http_client *c, const struct http_client_request *req, uint64_t body_len,
+			struct strbuf *out)
 {
+	auto_strv struct strv more = STRV_INIT;
 	bool has_body = body_len || streq(req->method, "POST") || streq(req->method, "PUT") ||
 			streq(req->method, "PATCH");
 
-	strbuf_appendf(out, "%s %s HTTP/1.1\r\nHost: %s\r\n", req->method, req->path, host);
+	if (c->login)
+		c->login->headers(c->login, req->path, &more);
+	strbuf_appendf(out, "%s %s HTTP/1.1\r\nHost: %s\r\n", req->method, req->path, c->host);
 	for (size_t i = 0; req->headers && req->headers[i]; i++)
 		strbuf_appendf(out, "%s\r\n", req->headers[i]);
+	for (size_t i = 0; i < more.len; i++)
+		strbuf_appendf(out, "%s\r\n", more.items[i]);
 	if (has_body)
 		strbuf_appendf(out, "Content-Length: %llu\r\n", (unsigned long long)body_len);
 	strbuf_append(out, "\r\n");
@@ -267,7 +327,7 @@ static int send_request(struct http_client *c, const struct http_client_request 
 
 	for (size_t i = 0; i < req->body_count; i++)
 		total += req->body[i].len;
-	format_head(c->host, req, total, &head);
+	format_head(c, req, total, &head);
 	if (req->body_count == 1 && req->body[0].data && req->body[0].len < READ_SIZE) {
 		strbuf_append_len(&head, req->body[0].data, (size_t)req->body[0].len);
 		return send_all(c, req, head.data, head.len, 0, err);
@@ -429,6 +489,8 @@ static int read_body(struct http_client *c, const struct http_client_request *re
 	void *arg = to_sink ? req->sink_arg : &resp->body;
 
 	resp->body.max = req->body_max ? req->body_max : HTTP_CLIENT_BODY_MAX;
+	if (c->login && resp->head.status == 401)
+		resp->body.max = LOGIN_BODY_MAX;
 	if (req->on_head && resp->head.status == 200) {
 		int r = req->on_head(req->sink_arg, &resp->head, err);
 
@@ -444,7 +506,7 @@ static int read_body(struct http_client *c, const struct http_client_request *re
 		return read_chunked(c, req, fn, arg, err);
 	case HTTP_BODY_UNTIL_CLOSE:
 		/* over TLS an attacker could cut it short unseen */
-		if (!c->path)
+		if (!c->path && !c->loopback)
 			return error_set(err, 500, "The server's answer has no length");
 		return read_plain(c, req, UINT64_MAX, true, fn, arg, err);
 	}
@@ -471,13 +533,14 @@ static bool is_stale(const struct http_client *c)
 static int wrap_connect(const struct http_client *c, const struct http_client_request *req, struct error *err)
 {
 	auto_free char *method = xstrdup(req->method);
+	const char *scheme = c->loopback ? "http" : "https";
 
 	if (c->path)
 		return -err->errnum;
 	for (char *p = method; *p && p[1]; p++)
 		p[1] = (char)tolower((unsigned char)p[1]);
 	/* a query may hold a secret */
-	return error_wrap(err, "%s \"https://%s%.*s\"", method, c->host, (int)strcspn(req->path, "?"), req->path);
+	return error_wrap(err, "%s \"%s://%s%.*s\"", method, scheme, c->host, (int)strcspn(req->path, "?"), req->path);
 }
 
 /* Send and read the head. A kept connection that the server has closed meanwhile is made anew, once. */
@@ -517,7 +580,7 @@ static int exchange_head(struct http_client *c, const struct http_client_request
 	}
 }
 
-int http_client_send(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,
+static int send_once(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,
 		     struct error *err)
 {
 	int r = exchange_head(c, req, &resp->head, err);
@@ -528,6 +591,50 @@ int http_client_send(struct http_client *c, const struct http_client_request *re
 	if (r < 0 || !resp->head.keep_alive)
 		c->fd = fd_close(c->fd);
 	return r;
+}
+
+/* Where the files of a body begin: @ret has room for all pieces. -1 for what cannot be read twice. */
+static void note_positions(const struct http_client_request *req, off_t *ret)
+{
+	for (size_t i = 0; i < req->body_count; i++)
+		ret[i] = req->body[i].data ? 0 : lseek(req->body[i].fd, 0, SEEK_CUR);
+}
+
+static int rewind_body(const struct http_client_request *req, const off_t *positions, struct error *err)
+{
+	for (size_t i = 0; i < req->body_count; i++) {
+		if (req->body[i].data)
+			continue;
+		if (positions[i] < 0 || lseek(req->body[i].fd, positions[i], SEEK_SET) < 0)
+			return error_set(err, 401,
+					 "The server wants a new login, and what is sent cannot be read twice: log in "
+					 "with another command first");
+	}
+	return 0;
+}
+
+int http_client_send(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,
+		     struct error *err)
+{
+	auto_free off_t *positions = xnew_array(off_t, req->body_count + 1);
+	int r;
+
+	note_positions(req, positions);
+	for (int round = 0;; round++) {
+		r = send_once(c, req, resp, err);
+		if (r < 0 || !c->login || resp->head.status != 401)
+			return r;
+		if (round == LOGIN_ROUNDS)
+			return error_set(err, 401, "%s: too many (%d) discharge requests", http_client_where(c),
+					 LOGIN_ROUNDS);
+		r = c->login->refused(c->login, req, resp, err);
+		if (r > 0)
+			r = rewind_body(req, positions, err) < 0 ? -err->errnum : 1;
+		if (r <= 0)
+			return r;
+		http_client_response_done(resp);
+		*resp = HTTP_CLIENT_RESPONSE_INIT;
+	}
 }
 
 int http_client_upgrade(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "base/strv.h"
 #include "http/client_parse.h"
 #include "http/dial.h"
 
@@ -47,6 +48,15 @@ struct http_client_response {
 	struct strbuf body;
 };
 
+/* Answers a server's demand to log in; shared by all connections to it, and outlives them. */
+struct http_login {
+	/* Header lines ("Name: value") for a request to @path. */
+	void (*headers)(const struct http_login *login, const char *path, struct strv *ret);
+	/* @resp, the answer to @req, has status 401: 1 when the request is worth repeating now, 0 when not. */
+	int (*refused)(const struct http_login *login, const struct http_client_request *req,
+		       const struct http_client_response *resp, struct error *err);
+};
+
 #define HTTP_CLIENT_RESPONSE_INIT ((struct http_client_response){0})
 #define auto_http_client_response CLEANUP(http_client_response_done)
 void http_client_response_done(struct http_client_response *r);
@@ -56,6 +66,8 @@ int http_client_new(const char *path, struct http_client **ret, struct error *er
 void http_client_free(struct http_client *c);
 DEFINE_CLEANUP(struct http_client *, http_client_free)
 #define auto_http_client CLEANUP(http_client_freep)
+/* Plain HTTP over TCP to a loopback address or `localhost`, where nobody listens in; others are refused (400). */
+struct http_client *http_client_new_loopback(const char *host, unsigned port);
 /* For a server far away (@t is copied). Connects with the first request: its message then names what was asked for. */
 struct http_client *http_client_new_remote(const struct dial_target *t);
 /* One more to the same place. Errors as http_client_new(). */
@@ -70,6 +82,9 @@ const struct dial_result *http_client_peer(const struct http_client *c);
  * went for @stall_ms. For connections made from now on.
  */
 void http_client_set_patience(struct http_client *c, unsigned tick_ms, unsigned stall_ms);
+
+/* Borrowed by this connection and by those that http_client_again() makes of it. */
+void http_client_set_login(struct http_client *c, const struct http_login *login);
 
 /* Send and read the whole answer. Any HTTP status is a success here. */
 int http_client_send(struct http_client *c, const struct http_client_request *req, struct http_client_response *resp,
