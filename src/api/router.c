@@ -31,7 +31,6 @@ const struct api_route *const api_route_tables[] = {
 	api_console_routes,
 	api_log_routes,
 	api_file_routes,
-	api_snapshot_routes,
 	api_image_routes,
 	api_image_remote_routes,
 	api_profile_routes,

@@ -89,6 +89,11 @@ static int read_pin(const struct cli_config *config, const char *remote, char he
 	return 1;
 }
 
+bool remote_uses_candid(const struct strmap *fields)
+{
+	return !strmap_get_bool(fields, "public", false) && streq(strmap_get_or(fields, "auth_type", "tls"), "candid");
+}
+
 int remote_reach(const struct cli_config *config, const char *remote, struct dial_target *ret, char **ret_path,
 		 struct error *err)
 {
@@ -99,16 +104,12 @@ int remote_reach(const struct cli_config *config, const char *remote, struct dia
 	char pin[SHA256_HEX + 1];
 	int r;
 
-	if (!public && streq(strmap_get_or(fields, "auth_type", "tls"), "candid"))
-		return error_set(err, 501,
-				 "Remote \"%s\" asks for Candid authentication, which this client does not "
-				 "support yet",
-				 remote);
 	r = remote_address_parse(strmap_get_or(fields, "addr", ""), 443, false, &address, err);
 	if (r >= 0 && address.socket)
 		r = error_set(err, 400, "The address of remote \"%s\" is no URL of a server", remote);
 	if (r >= 0)
-		r = remote_reach_address(config, &address, !public && !streams, ret, err);
+		r = remote_reach_address(config, &address, !public && !streams && !remote_uses_candid(fields), ret,
+					 err);
 	if (r < 0)
 		return r;
 	r = streams ? 0 : read_pin(config, remote, pin, err);
@@ -208,8 +209,9 @@ static void explain_refusal(const struct cli_connection *at)
 	else
 		auth = json_get_str(reply.metadata, "auth");
 	if (auth && streq(auth, "trusted"))
-		cli_complain("Your certificate is restricted on this server (\"%s\")\n", at->remote);
-	else if (auth && streq(auth, "untrusted"))
+		cli_complain("Your %s is restricted on this server (\"%s\")\n", at->login ? "account" : "certificate",
+			     at->remote);
+	else if (auth && streq(auth, "untrusted") && !at->login)
 		cli_complain("The server \"%s\" does not trust this client (any more), as `lxc info %s:` shows: have a "
 			     "token "
 			     "made there by `lxc config trust add`, then `lxc remote remove %s` and `lxc remote add %s "

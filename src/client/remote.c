@@ -42,26 +42,44 @@ static struct cli_connection *find_connection(struct cli *c, const char *remote)
 	return NULL;
 }
 
-/* @api is the context's from now on. */
-static struct api *keep_connection(struct cli *c, const char *remote, struct api *api)
+/* @api and @login are the context's from now on. */
+static struct api *keep_connection(struct cli *c, const char *remote, struct api *api, struct candid *login)
 {
 	api->debug = option_bool(c->options, "debug") ? cli_debug : NULL;
 	c->connections = xreallocarray(c->connections, c->connection_count + 1, sizeof(*c->connections));
-	c->connections[c->connection_count++] = (struct cli_connection){.remote = xstrdup(remote), .api = api};
+	c->connections[c->connection_count++] = (struct cli_connection){
+		.remote = xstrdup(remote), .api = api, .login = login};
 	return api;
 }
 
-static int open_network(struct cli *c, const char *remote, const char *project, struct api **ret, struct error *err)
+static int open_login(const struct cli *c, const char *remote, const struct dial_target *how, struct candid **ret,
+		      struct error *err)
+{
+	const struct strmap *fields = mapmap_get(&c->config->remotes, remote);
+	auto_free char *jar = cli_config_jar_path(c->config, remote);
+
+	if (!remote_uses_candid(fields))
+		return 0;
+	return candid_open(how->host, how->port, jar, strmap_get(fields, "domain"), ret, err);
+}
+
+static int open_network(struct cli *c, const char *remote, const char *project, struct api **ret,
+			struct candid **ret_login, struct error *err)
 {
 	auto_dial_target struct dial_target how = DIAL_TARGET_INIT;
 	int r = remote_reach(c->config, remote, &how, NULL, err);
 
 	if (r >= 0)
-		*ret = api_open_remote(&how, project);
-	return r;
+		r = open_login(c, remote, &how, ret_login, err);
+	if (r < 0)
+		return r;
+	*ret = api_open_remote(&how, project);
+	if (*ret_login)
+		http_client_set_login((*ret)->http, candid_login(*ret_login));
+	return 0;
 }
 
-static int open_api(struct cli *c, const char *remote, struct api **ret, struct error *err)
+static int open_api(struct cli *c, const char *remote, struct api **ret, struct candid **ret_login, struct error *err)
 {
 	const struct strmap *fields = mapmap_get(&c->config->remotes, remote);
 	const char *project = option_str(c->options, "project");
@@ -71,7 +89,7 @@ static int open_api(struct cli *c, const char *remote, struct api **ret, struct 
 	if (!project)
 		project = strmap_get(fields, "project");
 	if (!path)
-		return open_network(c, remote, project, ret, err);
+		return open_network(c, remote, project, ret, ret_login, err);
 	if (startswith(path, "//"))
 		path += 2;
 	socket = *path ? xstrdup(path) : api_default_socket();
@@ -81,6 +99,7 @@ static int open_api(struct cli *c, const char *remote, struct api **ret, struct 
 int remote_open(struct cli *c, const char *remote, struct api **ret, struct error *err)
 {
 	struct cli_connection *known = find_connection(c, remote);
+	struct candid *login = NULL;
 	struct api *api = NULL;
 	int r;
 
@@ -88,9 +107,9 @@ int remote_open(struct cli *c, const char *remote, struct api **ret, struct erro
 		*ret = known->api;
 		return 0;
 	}
-	r = open_api(c, remote, &api, err);
+	r = open_api(c, remote, &api, &login, err);
 	if (r >= 0)
-		*ret = keep_connection(c, remote, api);
+		*ret = keep_connection(c, remote, api, login);
 	return r;
 }
 

@@ -20,6 +20,8 @@ int remote_reach(const struct cli_config *config, const char *remote, struct dia
 /* The same for an address that is no remote yet: without pins. @with_key: show our certificate, if there is one. */
 int remote_reach_address(const struct cli_config *config, const struct remote_address *address, bool with_key,
 			 struct dial_target *ret, struct error *err);
+/* Does the remote with these fields know its users by an identity provider, instead of by a certificate? */
+bool remote_uses_candid(const struct strmap *fields);
 /* Make the client's key pair unless it is there. */
 int remote_ensure_key(const struct cli_config *config, struct error *err);
 

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "base/wire_dial.h"
 #include "base/prompt.h"
+#include "client/candid.h"
 #include "client/remote.h"
 #include "client/token.h"
 
@@ -30,6 +31,7 @@ struct addition {
 	struct dial_target how;
 	char *pin; /* PEM to be pinned; NULL: authorities vouch for the server */
 	struct api *api;
+	struct candid *login; /* of api; NULL: by certificate */
 	char *project;
 };
 
@@ -41,6 +43,7 @@ static void addition_done(struct addition *a)
 	dial_target_done(&a->how);
 	free(a->pin);
 	api_close(a->api);
+	candid_close(a->login);
 	free(a->project);
 }
 
@@ -50,6 +53,7 @@ static int store(struct cli_config *config, void *arg, struct error *err)
 {
 	struct addition *a = arg;
 	auto_free char *url = remote_address_url(&a->address);
+	auto_free char *jar = cli_config_jar_path(config, a->name);
 	struct strmap *old = mapmap_get(&config->remotes, a->name);
 	struct strmap *remote;
 	int r;
@@ -57,6 +61,8 @@ static int store(struct cli_config *config, void *arg, struct error *err)
 	if (old)
 		return error_set(err, 409, "Remote %s exists as <%s>", a->name, strmap_get_or(old, "addr", ""));
 	r = cli_config_set_pin(config, a->name, a->pin, err);
+	if (r >= 0 && a->login)
+		r = candid_keep(a->login, jar, err);
 	if (r < 0)
 		return r;
 	remote = mapmap_ensure(&config->remotes, a->name);
@@ -72,8 +78,11 @@ static int store(struct cli_config *config, void *arg, struct error *err)
 static int save(struct addition *a, struct error *err)
 {
 	auto_error struct error e = ERROR_INIT;
+	auto_free char *jar = cli_config_jar_path(a->c->config, a->name);
 	int r = cli_config_change(a->c->config, store, a, err);
 
+	if (r < 0 && r != -EEXIST && a->login)
+		unlink(jar);
 	/* the pin of a remote that was there all the time stays */
 	if (r < 0 && r != -EEXIST && a->pin && cli_config_set_pin(a->c->config, a->name, NULL, &e) < 0)
 		error_ignore(&e, "the error before it is the one to report");
@@ -117,6 +126,17 @@ static int ask_fingerprint(const char *shown, struct error *err)
 	return error_set(err, 400, "Please type 'y', 'n' or the fingerprint:");
 }
 
+static bool wants_candid(const struct addition *a)
+{
+	return a->auth_type && streq(a->auth_type, "candid");
+}
+
+/* Neither a public server nor one that asks an identity provider is shown who this client is. */
+static bool shows_key(const struct addition *a)
+{
+	return !a->public && !wants_candid(a);
+}
+
 /*
  * One connection shows the certificate, and whether an authority vouches for it (*@ret_known). Fails only when the
  * server cannot be reached, in the words of the Go client.
@@ -130,7 +150,7 @@ static int look_at(struct addition *a, struct dial_result *shown, bool *ret_know
 
 	dial_target_done(&a->how);
 	a->how = DIAL_TARGET_INIT;
-	r = remote_reach_address(a->c->config, &a->address, !a->public, &a->how, err);
+	r = remote_reach_address(a->c->config, &a->address, shows_key(a), &a->how, err);
 	if (r < 0)
 		return r;
 	fd = dial_target_connect(&a->how, shown, &e);
@@ -167,6 +187,13 @@ static int judge(struct addition *a, struct dial_result *shown, bool known, stru
 	a->pin = TAKE_PTR(shown->leaf_pem);
 	hold_to(a, shown->fingerprint);
 	return 0;
+}
+
+static void open_connection(struct addition *a)
+{
+	api_close(a->api);
+	a->api = api_open_remote(&a->how, NULL);
+	a->api->debug = option_bool(a->c->options, "debug") ? cli_debug : NULL;
 }
 
 /* ---- whether it trusts us ---- */
@@ -260,10 +287,34 @@ static int check_auth_type(struct addition *a, const struct json *server, struct
 {
 	const struct json *methods = json_get(server, "auth_methods");
 
+	/* as the reference client chooses; a password is for certificates */
 	if (!a->auth_type && !a->token_text)
-		a->auth_type = "tls";
+		a->auth_type = list_has(methods, "candid") && !option_given(a->c->options, "password") ? "candid"
+												       : "tls";
 	if (json_kind(methods) == JSON_ARRAY && a->auth_type && !list_has(methods, a->auth_type))
 		return error_set(err, 400, "Authentication type '%s' not supported by server", a->auth_type);
+	return 0;
+}
+
+/* A connection of its own: the server must not see a certificate beside the login. */
+static int log_in(struct addition *a, struct api_reply *server, struct error *err)
+{
+	const char *auth;
+	int r = candid_open(a->how.host, a->how.port, NULL, option_str(a->c->options, "domain"), &a->login, err);
+
+	if (r < 0)
+		return r;
+	free(TAKE_PTR(a->how.client_cert));
+	free(TAKE_PTR(a->how.client_key));
+	open_connection(a);
+	http_client_set_login(a->api->http, candid_login(a->login));
+	api_reply_done(server);
+	r = api_get(a->api, "/1.0", server, err);
+	if (r < 0)
+		return r;
+	auth = json_get_str(server->metadata, "auth");
+	if (!auth || !streq(auth, "trusted"))
+		return error_set(err, 403, "Server doesn't trust us after authentication");
 	return 0;
 }
 
@@ -342,7 +393,7 @@ static int finish(struct addition *a, struct error *err)
 	}
 	r = check_auth_type(a, server.metadata, err);
 	if (r >= 0)
-		r = gain_trust(a, &server, err);
+		r = wants_candid(a) ? log_in(a, &server, err) : gain_trust(a, &server, err);
 	if (r >= 0)
 		r = choose_project(a, server.metadata, err);
 	return r < 0 ? r : save(a, err);
@@ -367,8 +418,7 @@ static int add_socket(struct addition *a, struct error *err)
 /* The server is known and believed: go on with it. */
 static int go_on(struct addition *a, struct error *err)
 {
-	a->api = api_open_remote(&a->how, NULL);
-	a->api->debug = option_bool(a->c->options, "debug") ? cli_debug : NULL;
+	open_connection(a);
 	return finish(a, err);
 }
 
@@ -376,7 +426,7 @@ static int add_network(struct addition *a, struct error *err)
 {
 	auto_dial_result struct dial_result shown = DIAL_RESULT_INIT;
 	bool known;
-	int r = a->public ? 0 : remote_ensure_key(a->c->config, err);
+	int r = shows_key(a) ? remote_ensure_key(a->c->config, err) : 0;
 
 	if (r >= 0)
 		r = look_at(a, &shown, &known, err);
@@ -493,8 +543,6 @@ static int read_options(struct addition *a, struct error *err)
 	a->public = option_bool(a->c->options, "public");
 	if (str_is_empty(a->auth_type))
 		a->auth_type = NULL;
-	if (a->auth_type && streq(a->auth_type, "candid"))
-		return error_set(err, 501, "Candid authentication is not supported by this client yet");
 	if (fingerprint) {
 		a->wanted = fingerprint_normalise(fingerprint);
 		if (!a->wanted)
@@ -552,6 +600,8 @@ static int run_add(struct cli *c, struct error *err)
 		r = read_token(&a, address, err);
 	if (r >= 0 && a.token_text == a.name)
 		r = error_set(err, 400, "A name is needed with a token: lxc remote add NAME TOKEN");
+	if (r >= 0 && wants_candid(&a) && (a.token_text || option_given(c->options, "password")))
+		r = error_set(err, 400, "Tokens and passwords are for certificates, not for --auth-type=candid");
 	if (r >= 0)
 		r = check_name(&a, err);
 	if (r < 0)
@@ -567,7 +617,7 @@ static int run_add(struct cli *c, struct error *err)
 static const struct option_row add_options[] = {
 	{"accept-certificate", 0, OPTION_BOOL, NULL, "Accept the server's certificate without asking"},
 	{"auth-type", 0, OPTION_STRING, NULL, "How the server knows this client: tls or candid"},
-	{"domain", 0, OPTION_STRING, NULL, "Candid domain"},
+	{"domain", 0, OPTION_STRING, NULL, "Domain of the identity provider to log in with (candid)"},
 	{"fingerprint", 0, OPTION_STRING, NULL, "SHA-256 of the certificate that the server must have"},
 	{"password", 0, OPTION_STRING, NULL, "Trust password of the server, or a token"},
 	{"protocol", 0, OPTION_STRING, "lxd", "What the server speaks: lxd or simplestreams"},
@@ -586,5 +636,8 @@ const struct command cmd_remote_add = {
 	.doc = "Add a remote",
 	.more = "The server's certificate is shown by its fingerprint and accepted once; from then on only this\n"
 		"certificate is accepted. With a token, or with --fingerprint, it is compared without a question.\n"
+		"With --auth-type=candid the server's identity provider says who you are: it asks on the terminal or "
+		"in\n"
+		"the browser, and again when the login has expired. No certificate of this client is shown then.\n"
 		"A folder with client.ca trusts what this authority has signed instead.",
 };

@@ -530,7 +530,7 @@ int instance_stop(struct instance *i, bool force, int64_t timeout_ms, struct err
 	return 0;
 }
 
-void instance_set_restarting(struct instance *i, bool restarting)
+static void set_restarting(struct instance *i, bool restarting)
 {
 	mutex_lock(&i->all->lock);
 	i->restarting = restarting;
@@ -541,11 +541,11 @@ int instance_restart(struct instance *i, bool force, int64_t timeout_ms, struct 
 {
 	int r;
 
-	instance_set_restarting(i, true);
+	set_restarting(i, true);
 	r = instance_stop(i, force, timeout_ms, err);
 	if (r == 0)
 		r = instance_start(i, err);
-	instance_set_restarting(i, false);
+	set_restarting(i, false);
 	return r;
 }
 

@@ -197,7 +197,8 @@ def test_add_refused(lxc, arguments, message):
 @pytest.mark.parametrize("arguments, message", [
     (("a/b", "127.0.0.1"), "slashes"), (("..", "127.0.0.1"), ".."), (("", "127.0.0.1"), "empty"), (("z", ""), "empty"),
     (("z", "u@127.0.0.1"), "user names"), (("z", "127.0.0.1:99999"), "1 to 65535"), (("z", "127.0.0.1/x"), "no host name"),
-    (("z", "127.0.0.1", "--auth-type", "candid"), "Candid authentication is not supported"),
+    (("z", "127.0.0.1", "--auth-type", "candid", "--accept-certificate"), "Authentication type 'candid' not supported by server"),
+    (("z", "127.0.0.1", "--auth-type", "candid", "--password", "x"), "are for certificates"),
     (("z", "127.0.0.1", "--token", "foo"), "not a certificate add token"),
 ])
 def test_add_refused_by_ours(lxc, only_ours, arguments, message):
