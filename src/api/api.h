@@ -131,6 +131,7 @@ extern const struct api_route api_warning_routes[];
 extern const struct api_route api_audit_routes[];
 extern const struct api_route api_metrics_routes[];
 extern const struct api_route api_auth_routes[];
+extern const struct api_route api_snapshot_routes[];
 
 /* All tables, ended by NULL; for the router, the reference and tests. */
 extern const struct api_route *const api_route_tables[];

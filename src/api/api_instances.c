@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "config/filter.h"
 #include "config/names.h"
+#include "instance/snapshot.h"
 #include "migration/migration.h"
 
 /* --- reading --- */
@@ -151,6 +152,8 @@ struct source_body {
 	char *mode;
 	bool live;
 	bool refresh;
+	bool instance_only;
+	bool container_only; /* its older name */
 	struct strmap properties;
 	const struct json *json; /* of which this is a part */
 };
@@ -168,6 +171,8 @@ static const struct json_field source_fields[] = {
 	JSON_FIELD(JSON_FIELD_STRING, struct source_body, mode, "mode", 0),
 	JSON_FIELD(JSON_FIELD_BOOL, struct source_body, live, "live", 0),
 	JSON_FIELD(JSON_FIELD_BOOL, struct source_body, refresh, "refresh", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct source_body, instance_only, "instance_only", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct source_body, container_only, "container_only", 0),
 	JSON_FIELD(JSON_FIELD_STRMAP, struct source_body, properties, "properties", 0),
 	JSON_FIELD_END,
 };
@@ -254,6 +259,26 @@ static int source_image(struct api_call *c, struct source_body *src, struct inst
 	return error_set(err, 400, "Must specify one of alias, fingerprint or properties for init from image");
 }
 
+/* "c1", with its snapshots unless they are not wanted, or "c1/snap". */
+static int find_original(struct api_call *c, const struct source_body *src, const char *project, struct instance_job *j,
+			 struct error *err)
+{
+	const char *slash = strchr(src->source, '/');
+	auto_free char *name = slash ? xstrndup(src->source, (size_t)(slash - src->source)) : xstrdup(src->source);
+	int r = instance_find(c->api->instances, project, name, &j->original, err);
+
+	if (r < 0)
+		return r;
+	if (slash) {
+		if (!snapshot_exists(j->original, slash + 1))
+			return error_set(err, 404, "Snapshot not found");
+		j->snapshot = xstrdup(slash + 1);
+		return 0;
+	}
+	j->with_snapshots = !src->instance_only && !src->container_only && instance_has_snapshots(j->original);
+	return j->with_snapshots ? project_allows_snapshots(c->api->instances, c->project, err) : 0;
+}
+
 static int source_copy(struct api_call *c, struct source_body *src, struct instance_job *j, struct error *err)
 {
 	const char *project = str_is_empty(src->project) ? c->project : src->project;
@@ -269,9 +294,7 @@ static int source_copy(struct api_call *c, struct source_body *src, struct insta
 		return error_set(err, 400, "Live copies are not supported by this server yet");
 	if (src->refresh)
 		return error_set(err, 400, "Refreshing copies are not supported by this server yet");
-	if (strchr(src->source, '/'))
-		return error_set(err, 400, "Copies of snapshots are not supported by this server yet");
-	return instance_find(c->api->instances, project, src->source, &j->original, err);
+	return find_original(c, src, project, j, err);
 }
 
 static int source_none(struct api_call *c UNUSED, struct source_body *src UNUSED, struct instance_job *j,
@@ -338,6 +361,8 @@ static struct instance_create_spec create_spec(const struct instance_job *j)
 		.source = j->source,
 		.fingerprint = j->fingerprint,
 		.original = j->original,
+		.snapshot = j->snapshot,
+		.with_snapshots = j->with_snapshots,
 	};
 }
 
@@ -538,6 +563,32 @@ static int begin_change(struct api_call *c, struct instance **ret, struct put_bo
 	return r;
 }
 
+static int restore_run(struct operation *op UNUSED, void *arg, struct error *err)
+{
+	struct instance_job *j = arg;
+	int r = snapshot_exists(j->instance, j->new_name)
+			? instance_restore(j->instance, j->new_name, err)
+			: error_set(err, 404, "Snapshot %s/%s does not exist", j->name, j->new_name);
+
+	if (r == 0)
+		instance_job_event(j, j->name, "instance-restored");
+	return r;
+}
+
+/* The body names a snapshot: nothing else in it counts. */
+static int restore_instance(struct api_call *c, struct instance *i, const char *name)
+{
+	const char *slash = strrchr(name, '/');
+	struct instance_job *j;
+
+	/* "c1/snap0" is taken for "snap0" */
+	name = slash ? slash + 1 : name;
+	j = instance_job_new(c, c->params[0], i);
+	j->new_name = xstrdup(name);
+	instance_job_start(c, j, "Restoring snapshot", restore_run);
+	return 0;
+}
+
 static int put_instance(struct api_call *c, struct error *err)
 {
 	CLEANUP(instance_unrefp) struct instance *i = NULL;
@@ -547,7 +598,7 @@ static int put_instance(struct api_call *c, struct error *err)
 	int r = begin_change(c, &i, &body, &given, err);
 
 	if (r == 0 && !str_is_empty(body.restore))
-		r = error_set(err, 400, "Snapshots are not supported by this server yet");
+		return restore_instance(c, i, body.restore);
 	if (r < 0)
 		return r;
 	j = instance_job_new(c, c->params[0], i);
@@ -676,6 +727,8 @@ struct rename_body {
 	char *project;
 	bool migration;
 	bool live;
+	bool instance_only;
+	bool container_only; /* its older name */
 	const struct json *target;
 };
 
@@ -685,6 +738,8 @@ static const struct json_field rename_fields[] = {
 	JSON_FIELD(JSON_FIELD_STRING, struct rename_body, project, "project", 0),
 	JSON_FIELD(JSON_FIELD_BOOL, struct rename_body, migration, "migration", 0),
 	JSON_FIELD(JSON_FIELD_BOOL, struct rename_body, live, "live", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct rename_body, instance_only, "instance_only", 0),
+	JSON_FIELD(JSON_FIELD_BOOL, struct rename_body, container_only, "container_only", 0),
 	JSON_FIELD(JSON_FIELD_RAW, struct rename_body, target, "target", 0),
 	JSON_FIELD_END,
 };
@@ -704,6 +759,12 @@ static int migrate_instance(struct api_call *c, const struct rename_body *body, 
 		return error_set(err, 400,
 				 body->live ? "Live migration is not supported by this server: stop the instance first"
 					    : "Only stopped instances can be migrated by this server: stop it first");
+	/* who moves it deletes it here afterwards, and them with it */
+	if (!body->instance_only && !body->container_only && instance_has_snapshots(i))
+		return error_set(
+			err, 400,
+			"Snapshots cannot be sent to another server yet: leave them out with --instance-only, or "
+			"delete them first");
 	j = instance_job_new(c, c->params[0], i);
 	if (json_kind(body->target) == JSON_OBJECT)
 		r = migration_session_new_dial(body->target, &j->migration, err);

@@ -1,15 +1,19 @@
 /* POST /1.0/images with an instance as the source: publishing. */
+#include <string.h>
+
 #include "api/api.h"
 #include "api/image_remote.h"
 #include "base/alloc.h"
 #include "base/str.h"
 #include "base/timeutil.h"
 #include "image/pack.h"
+#include "instance/snapshot.h"
 
 struct publish {
 	struct api *api;
 	struct identity id;
 	struct instance *instance;
+	char *snapshot; /* of it; NULL: the instance itself */
 	struct image_request request;
 	char *compression;
 	/* of the running operation */
@@ -23,6 +27,7 @@ static void publish_free(void *arg)
 	struct publish *p = arg;
 
 	instance_unref(p->instance);
+	free(p->snapshot);
 	image_request_done(&p->request);
 	image_upload_free(p->upload);
 	free(p->compression);
@@ -97,12 +102,13 @@ static int publish_run(struct operation *op, void *arg, struct error *err)
 
 	p->op = op;
 	p->metadata = make_metadata(p);
-	if (r == 0 && instance_state(p->instance) != CONTAINER_STOPPED)
+	if (r == 0 && !p->snapshot && instance_state(p->instance) != CONTAINER_STOPPED)
 		r = error_set(err, 400, "Cannot export a running instance as an image");
 	if (r == 0)
 		r = image_upload_new(p->api->images, &p->upload, err);
 	if (r == 0)
-		r = instance_with_volume(p->instance, pack, p, err);
+		r = p->snapshot ? snapshot_with_volume(p->instance, p->snapshot, pack, p, err)
+				: instance_with_volume(p->instance, pack, p, err);
 	if (r == 0)
 		r = add_image(p, &res, err);
 	image_upload_free(TAKE_PTR(p->upload));
@@ -124,6 +130,8 @@ int image_publish(struct api_call *c, const char *name, const char *compression,
 				      .cancel = image_obtain_cancel,
 				      .arg_free = publish_free};
 	CLEANUP(instance_unrefp) struct instance *i = NULL;
+	const char *slash = name ? strchr(name, '/') : NULL;
+	auto_free char *instance = slash ? xstrndup(name, (size_t)(slash - name)) : xstrdup_null(name);
 	struct publish *p;
 	int r;
 
@@ -139,11 +147,17 @@ int image_publish(struct api_call *c, const char *name, const char *compression,
 				 compression);
 	if (q->auto_update)
 		return error_set(err, 400, "An image of an instance can't be updated automatically");
-	r = instance_find(c->api->instances, c->project, name, &i, err);
+	r = instance_find(c->api->instances, c->project, instance, &i, err);
+	if (r == 0 && slash && !snapshot_exists(i, slash + 1))
+		r = error_set(err, 404, "Snapshot not found");
 	if (r < 0)
 		return r;
 	p = xnew(struct publish);
-	*p = (struct publish){.api = c->api, .id = c->id, .instance = TAKE_PTR(i), .request = *q};
+	*p = (struct publish){.api = c->api,
+			      .id = c->id,
+			      .instance = TAKE_PTR(i),
+			      .snapshot = slash ? xstrdup(slash + 1) : NULL,
+			      .request = *q};
 	*q = (struct image_request){0};
 	p->compression = xstrdup(compression);
 	spec.arg = p;

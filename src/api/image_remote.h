@@ -47,8 +47,9 @@ int image_check_aliases(struct api *api, const struct image_request *q, const ch
 int image_add_aliases(struct api *api, const struct image_request *q, const char *fingerprint, struct error *err);
 
 /*
- * Make an image of the instance @name, in an operation; the content of @q is taken over. @compression: NULL or "" is
- * gzip. Errors: 400, 403, 404; of the operation also `Cannot export a running instance as an image`.
+ * Make an image of the instance @name, or of its snapshot ("c1/snap"), in an operation; the content of @q is taken
+ * over. @compression: NULL or "" is gzip. Errors: 400, 403, 404; of the operation also `Cannot export a running
+ * instance as an image`.
  */
 int image_publish(struct api_call *c, const char *name, const char *compression, struct image_request *q,
 		  struct error *err);

@@ -10,6 +10,7 @@ void instance_job_free(void *arg)
 	free(j->name);
 	instance_unref(j->instance);
 	instance_unref(j->original);
+	free(j->snapshot);
 	free(j->architecture);
 	free(j->description);
 	strmap_done(&j->config);

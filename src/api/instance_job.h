@@ -28,6 +28,8 @@ struct instance_job {
 	char *fingerprint;
 	struct image_request remote; /* the image, when it is on another server */
 	struct instance *original;
+	char *snapshot;      /* of the original; NULL: the original itself */
+	bool with_snapshots; /* and all of its snapshots */
 	char *new_name;
 	char *new_project; /* NULL: it stays */
 	/* from or to another server */

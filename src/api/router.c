@@ -31,6 +31,7 @@ const struct api_route *const api_route_tables[] = {
 	api_console_routes,
 	api_log_routes,
 	api_file_routes,
+	api_snapshot_routes,
 	api_image_routes,
 	api_image_remote_routes,
 	api_profile_routes,

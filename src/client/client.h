@@ -118,7 +118,7 @@ void cli_tell_warnings(struct api *a, const struct json *server);
 /* Every group's rows; one file each. */
 extern const struct command cmd_alias, cmd_auth, cmd_config, cmd_console, cmd_copy, cmd_delete, cmd_exec, cmd_file,
 	cmd_image, cmd_info, cmd_init, cmd_launch, cmd_list, cmd_monitor, cmd_move, cmd_network, cmd_operation,
-	cmd_pause, cmd_profile, cmd_project, cmd_publish, cmd_query, cmd_remote, cmd_rename, cmd_restart, cmd_start,
-	cmd_stop, cmd_storage, cmd_version, cmd_warning;
+	cmd_pause, cmd_profile, cmd_project, cmd_publish, cmd_query, cmd_remote, cmd_rename, cmd_restart, cmd_restore,
+	cmd_snapshot, cmd_start, cmd_stop, cmd_storage, cmd_version, cmd_warning;
 /* Groups within groups. */
 extern const struct command cmd_config_trust;

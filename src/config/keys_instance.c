@@ -4,7 +4,9 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "config/idmap_alloc.h"
+#include "config/expiry.h"
 #include "config/keys_tables.h"
+#include "config/snapshot_name.h"
 
 static const char *const enforce_values[] = {"hard", "soft", NULL};
 
@@ -194,6 +196,10 @@ const struct config_key config_keys_instance[] = {
 	 "System calls, one per line"},
 	{"security.syscalls.blacklist", CONFIG_STRING, NULL, CONFIG_MULTILINE, NULL, NULL,
 	 "System calls, one per line"},
+	{"snapshots.expiry", CONFIG_STRING, NULL, CONFIG_LIVE, expiry_check, NULL,
+	 "How long snapshots are kept that are made without a time of their own: 1M 2H 3d 4w 5m 6y; unset: for ever"},
+	{"snapshots.pattern", CONFIG_STRING, "snap%d", CONFIG_LIVE, snapshot_pattern_check, NULL,
+	 "Names of snapshots that are made without one: %d is the next number, {{ creation_date }} the time"},
 	{"user.*", CONFIG_STRING, NULL, CONFIG_LIVE | CONFIG_MULTILINE, NULL, NULL, "Free for any use"},
 	{"image.*", CONFIG_STRING, NULL, CONFIG_INSTANCE_ONLY | CONFIG_MULTILINE, NULL, NULL,
 	 "Properties of the image it was made from"},
@@ -243,8 +249,6 @@ const struct config_key config_keys_instance[] = {
 	CONFIG_LATER_ROW("security.syscalls.intercept.mount.shift"),
 	CONFIG_LATER_ROW("snapshots.schedule"),
 	CONFIG_LATER_ROW("snapshots.schedule.stopped"),
-	CONFIG_LATER_ROW("snapshots.pattern"),
-	CONFIG_LATER_ROW("snapshots.expiry"),
 	CONFIG_LATER_ROW("limits.memory.hugepages"),
 	CONFIG_LATER_ROW("migration.stateful"),
 	CONFIG_LATER_ROW("raw.qemu"),

@@ -23,7 +23,7 @@ void db_free(struct db *db);
 void db_checkpoint(struct db *db);
 
 /* A row whose files are being made or removed: a restart finishes or undoes it. */
-enum db_phase { DB_READY, DB_CREATING, DB_DELETING, DB_RENAMING };
+enum db_phase { DB_READY, DB_CREATING, DB_DELETING, DB_RENAMING, DB_RESTORING };
 
 struct db_instance {
 	int64_t id;
@@ -33,7 +33,7 @@ struct db_instance {
 	char *description;
 	char *pool;    /* where its root file system is */
 	char *staging; /* uuid of its tree while creating or deleting, new name (PROJECT/NAME to another project) while
-			  renaming, else NULL */
+			  renaming, UUID/ID of the snapshot while restoring, else NULL */
 	bool ephemeral;
 	struct strmap config;    /* without volatile.* */
 	struct strmap volatile_; /* keys with their volatile. prefix */
@@ -41,6 +41,25 @@ struct db_instance {
 	struct strv profiles;
 	int64_t created_ns;
 	int64_t last_used_ns;
+	enum db_phase phase;
+};
+
+/* What an instance was at a moment. */
+struct db_snapshot {
+	int64_t id;
+	int64_t instance_id;
+	char *name;    /* unique among those of the instance */
+	char *volume;  /* uuid, in the pool of the instance */
+	char *staging; /* uuid of its tree while creating or deleting, else NULL */
+	char *architecture;
+	bool ephemeral;
+	struct strmap config;
+	struct strmap volatile_;
+	struct mapmap devices;
+	struct strv profiles;
+	int64_t created_ns;
+	int64_t last_used_ns;
+	int64_t expires_ns; /* TIME_GO_ZERO: never */
 	enum db_phase phase;
 };
 
@@ -172,6 +191,7 @@ struct db_token {
 };
 
 void db_instance_done(struct db_instance *r);
+void db_snapshot_done(struct db_snapshot *r);
 void db_project_done(struct db_project *r);
 void db_profile_done(struct db_profile *r);
 void db_image_done(struct db_image *r);
@@ -186,6 +206,8 @@ void db_token_done(struct db_token *r); /* wipes the secret */
 
 /* Load all rows of a table: @fn takes over the row's content (it is zeroed afterwards). */
 int db_instances_load(struct db *db, void (*fn)(struct db_instance *row, void *arg), void *arg, struct error *err);
+/* Oldest first. */
+int db_snapshots_load(struct db *db, void (*fn)(struct db_snapshot *row, void *arg), void *arg, struct error *err);
 int db_projects_load(struct db *db, void (*fn)(struct db_project *row, void *arg), void *arg, struct error *err);
 int db_profiles_load(struct db *db, void (*fn)(struct db_profile *row, void *arg), void *arg, struct error *err);
 int db_images_load(struct db *db, void (*fn)(struct db_image *row, void *arg), void *arg, struct error *err);
@@ -214,6 +236,14 @@ int db_instance_set_volatile(struct db *db, const struct db_instance *row, struc
 /* The new project and name, and phase ready. */
 int db_instance_move(struct db *db, int64_t id, const char *project, const char *name, struct error *err);
 int db_instance_delete(struct db *db, int64_t id, struct error *err);
+
+/* Snapshots. insert fills in row->id; -EEXIST (409): the instance has one of that name. */
+int db_snapshot_insert(struct db *db, struct db_snapshot *row, struct error *err);
+int db_snapshot_set_phase(struct db *db, int64_t id, enum db_phase phase, const char *staging, struct error *err);
+int db_snapshot_update(struct db *db, int64_t id, const char *name, int64_t expires_ns, struct error *err);
+int db_snapshot_delete(struct db *db, int64_t id, struct error *err);
+/* An instance is what a snapshot was: all that a restore changes, and phase ready. */
+int db_instance_restored(struct db *db, const struct db_instance *row, struct error *err);
 
 /*
  * Projects. insert fills in row->id; 409 when the name is taken. @profile, if not NULL, is the project's default

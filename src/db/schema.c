@@ -93,6 +93,14 @@ static const char *const steps[] = {
 	/* with which logins by the identity provider are checked */
 	"CREATE TABLE macaroon_keys (id TEXT PRIMARY KEY, key TEXT NOT NULL, created_at INTEGER NOT NULL,"
 	" expires_at INTEGER NOT NULL);",
+
+	/* what instances were; volume is the name on disk */
+	"CREATE TABLE instance_snapshots (id INTEGER PRIMARY KEY,"
+	" instance_id INTEGER NOT NULL REFERENCES instances (id) ON DELETE CASCADE, name TEXT NOT NULL,"
+	" volume TEXT NOT NULL, staging TEXT, architecture TEXT NOT NULL, ephemeral INTEGER NOT NULL,"
+	" config TEXT NOT NULL, volatile TEXT NOT NULL, devices TEXT NOT NULL, profiles TEXT NOT NULL,"
+	" created_at INTEGER NOT NULL, last_used_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,"
+	" phase INTEGER NOT NULL, UNIQUE (instance_id, name));",
 };
 
 int64_t schema_version(void)

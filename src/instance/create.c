@@ -14,7 +14,47 @@
 #include "instance/nic_check.h"
 #include "instance/nics.h"
 #include "instance/project_check.h"
+#include "instance/snapshot_internal.h"
 #include "storage/received.h"
+
+/* What a copy has of its original, or of a snapshot of it. */
+struct origin {
+	const char *architecture;
+	const struct strmap *config, *volatile_;
+	const struct mapmap *devices;
+	const struct strv *profiles;
+};
+
+static void take_origin(const struct origin *o, const struct instance_create_spec *spec, struct db_instance *row)
+{
+	static const char *const kept[] = {"volatile.base_image", "volatile.last_state.idmap"};
+
+	if (!spec->profiles)
+		strv_copy(&row->profiles, o->profiles);
+	strmap_copy(&row->config, o->config);
+	mapmap_copy(&row->devices, o->devices);
+	row->architecture = xstrdup(o->architecture);
+	for (size_t k = 0; k < ARRAY_SIZE(kept); k++)
+		strmap_set(&row->volatile_, kept[k], strmap_get(o->volatile_, kept[k]));
+}
+
+static int take_from_original(struct instances *all, const struct instance_create_spec *spec, struct db_instance *row,
+			      struct error *err)
+{
+	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
+	const struct db_instance *from = &spec->original->row;
+	int r = spec->snapshot ? snapshot_get(spec->original, spec->snapshot, &s, err) : 0;
+
+	if (r < 0)
+		return r;
+	mutex_lock(&all->lock);
+	take_origin(spec->snapshot ? &(struct origin){s.architecture, &s.config, &s.volatile_, &s.devices, &s.profiles}
+				   : &(struct origin){from->architecture, &from->config, &from->volatile_,
+						      &from->devices, &from->profiles},
+		    spec, row);
+	mutex_unlock(&all->lock);
+	return 0;
+}
 
 /* Profiles and configuration that come from the image or the original. */
 static int take_from_source(struct instances *all, const struct instance_create_spec *spec, struct db_instance *row,
@@ -38,20 +78,7 @@ static int take_from_source(struct instances *all, const struct instance_create_
 		strmap_set(&row->volatile_, "volatile.base_image", img.fingerprint);
 		row->architecture = xstrdup(img.architecture);
 	} else if (spec->source == INSTANCE_SOURCE_COPY) {
-		const struct db_instance *from = &spec->original->row;
-		const char *base;
-
-		mutex_lock(&all->lock);
-		if (!spec->profiles)
-			strv_copy(&row->profiles, &from->profiles);
-		strmap_copy(&row->config, &from->config);
-		mapmap_copy(&row->devices, &from->devices);
-		row->architecture = xstrdup(from->architecture);
-		base = strmap_get(&from->volatile_, "volatile.base_image");
-		strmap_set(&row->volatile_, "volatile.base_image", base);
-		base = strmap_get(&from->volatile_, "volatile.last_state.idmap");
-		strmap_set(&row->volatile_, "volatile.last_state.idmap", base);
-		mutex_unlock(&all->lock);
+		return take_from_original(all, spec, row, err);
 	} else if (!spec->profiles) {
 		strv_add(&row->profiles, "default");
 	}
@@ -230,6 +257,24 @@ static int fill_from_image(struct instances *all, const struct storage_pool *poo
 	return r;
 }
 
+static int fill_from_snapshot(struct instances *all, const struct storage_pool *pool, const struct db_instance *row,
+			      const struct instance_create_spec *spec, struct error *err)
+{
+	CLEANUP(storage_pool_done) struct storage_pool src = STORAGE_POOL_INIT;
+	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
+	struct instance *original = spec->original;
+	int r;
+
+	mutex_lock(&original->busy);
+	r = snapshot_get(original, spec->snapshot, &s, err);
+	if (r == 0)
+		r = instance_pool_open(all, original->row.pool, &src, err);
+	if (r == 0)
+		r = storage_volume_copy(pool, row->staging, &src, STORAGE_VOLUME_SNAPSHOT, s.volume, err);
+	mutex_unlock(&original->busy);
+	return r;
+}
+
 static int fill_from_copy(struct instances *all, const struct storage_pool *pool, const struct db_instance *row,
 			  struct instance *original, struct error *err)
 {
@@ -323,7 +368,8 @@ static int fill(struct instances *all, const struct instance_create_spec *spec, 
 		r = fill_from_image(all, &pool, &i->row, spec->fingerprint, err);
 		break;
 	case INSTANCE_SOURCE_COPY:
-		r = fill_from_copy(all, &pool, &i->row, spec->original, err);
+		r = spec->snapshot ? fill_from_snapshot(all, &pool, &i->row, spec, err)
+				   : fill_from_copy(all, &pool, &i->row, spec->original, err);
 		break;
 	case INSTANCE_SOURCE_RECEIVE:
 		r = fill_from_server(&pool, i, spec, err);
@@ -344,6 +390,8 @@ static void unreserve(struct instances *all, struct instance *i)
 	auto_error struct error err = ERROR_INIT;
 	int r = instance_pool_open(all, i->row.pool, &pool, &err);
 
+	if (r == 0)
+		r = snapshots_discard(i, &pool, &err);
 	if (r == 0)
 		r = storage_volume_discard(&pool, i->row.staging, STORAGE_VOLUME_CONTAINER, volume, &err);
 	if (r == 0)
@@ -372,6 +420,8 @@ int instance_create_finish(struct instance *i, const struct instance_create_spec
 	struct instances *all = i->all;
 	int r = fill(all, spec, i, err);
 
+	if (r == 0 && spec->with_snapshots)
+		r = snapshots_copy(i, spec->original, err);
 	if (r == 0)
 		r = db_instance_set_phase(all->store->db, i->row.id, DB_READY, NULL, err);
 	if (r < 0) {
@@ -474,7 +524,9 @@ int instance_delete_busy(struct instance *i, struct error *err)
 	i->gone = true;
 	mutex_unlock(&all->lock);
 	nics_remove_entries(i);
-	r = storage_volume_discard(&pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
+	r = snapshots_discard(i, &pool, err);
+	if (r == 0)
+		r = storage_volume_discard(&pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
 	if (r == 0)
 		r = instance_remove_side_folders(all, volume, err);
 	if (r == 0)

@@ -14,6 +14,7 @@
 #include "config/idmap_alloc.h"
 #include "instance/apparmor.h"
 #include "instance/instance_internal.h"
+#include "instance/snapshot_internal.h"
 
 #define SETTLE_MS 20000 /* a start that was cut from its daemon takes less */
 
@@ -43,6 +44,7 @@ void instance_unref(struct instance *i)
 	container_process_done(&i->proc);
 	link_ns_free(i->inside);
 	db_instance_done(&i->row);
+	snapshots_free(i);
 	free(i->json);
 	strv_done(&i->old_names);
 	mutex_done(&i->busy);
@@ -269,6 +271,8 @@ static int undo_row(struct instances *all, struct instance *i, struct error *err
 
 	log_info("removing unfinished instance", LOG_STR("instance", i->row.name));
 	if (r == 0)
+		r = snapshots_discard(i, &pool, err);
+	if (r == 0)
 		r = storage_volume_discard(&pool, i->row.staging, STORAGE_VOLUME_CONTAINER, volume, err);
 	if (r == 0)
 		r = path_remove_tree(AT_FDCWD, logs, err);
@@ -327,6 +331,8 @@ static void undo_unfinished(struct instances *all) UNSHARED
 
 		if (i->row.phase == DB_RENAMING)
 			r = undo_rename(all, i, &err);
+		else if (i->row.phase == DB_RESTORING)
+			r = snapshot_finish_restore(i, &err);
 		else if (i->row.phase != DB_READY)
 			r = undo_row(all, i, &err);
 		if (r < 0)
@@ -368,6 +374,16 @@ static char *running_sockets(void)
 	return strbuf_take(&text);
 }
 
+/* One that was held still for a snapshot which a crash cut goes on. */
+static void adopt(struct instance *i, const char *name, struct container_process *p)
+{
+	auto_error struct error err = ERROR_INIT;
+
+	if (i->thaw && p->state == CONTAINER_FROZEN && container_unfreeze(i->all->host, name, &err) == 0)
+		p->state = CONTAINER_RUNNING;
+	instance_adopt_process(i, p);
+}
+
 static void find_running(struct instances *all) UNSHARED
 {
 	auto_error struct error late = ERROR_INIT;
@@ -390,7 +406,7 @@ static void find_running(struct instances *all) UNSHARED
 		if (container_find(all->host, name, &p, &err) < 0)
 			log_error("cannot tell whether the container runs", LOG_STR("instance", name), LOG_ERR(&err));
 		else if (p.state != CONTAINER_STOPPED)
-			instance_adopt_process(i, &p);
+			adopt(i, name, &p);
 	}
 }
 
@@ -442,9 +458,12 @@ int instances_new(const struct instances_spec *spec, struct instances **ret, str
 	all->host = container_host_new(NULL, containers);
 	if (r == 0)
 		r = db_instances_load(spec->store->db, loaded, all, err);
+	if (r == 0)
+		r = snapshots_load(all, err);
 	if (r == 0) {
 		open_pools(all);
 		undo_unfinished(all);
+		snapshots_undo_unfinished(all);
 	}
 	if (r < 0) {
 		instances_free(all);

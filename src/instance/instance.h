@@ -133,6 +133,8 @@ struct instance_create_spec {
 	enum instance_source source;
 	const char *fingerprint;   /* image */
 	struct instance *original; /* copy; borrowed */
+	const char *snapshot;      /* copy: of the original; NULL: what it is now */
+	bool with_snapshots;       /* copy: all of the original's too */
 	/* receive: fill the new volume, whose folder is empty; *@ret_idmap is how its owners are shifted */
 	int (*receive)(void *arg, const struct instance_volume *volume, struct idmap *ret_idmap, struct error *err);
 	void *receive_arg;

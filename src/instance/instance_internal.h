@@ -64,7 +64,10 @@ struct instance {
 	struct loop_source *init_src;    /* loop thread */
 	char *json;                      /* cached API object, NULL: to be made */
 	size_t json_len;
-	unsigned json_generation; /* of the store, whose profiles it was made with */
+	unsigned json_generation;       /* of the store, whose profiles it was made with */
+	struct db_snapshot **snapshots; /* oldest first */
+	size_t n_snapshots;
+	bool thaw; /* at the start of the daemon: a snapshot of it was cut, for which it was held still */
 };
 
 /* Forget the cached object. */
@@ -116,6 +119,10 @@ bool instance_reboot_failed(struct instance *i);
 void instance_after_stop(struct instance *i);
 /* Logs and what else is kept of an instance beside its volume, under liblxc's name of it. */
 int instance_remove_side_folders(struct instances *all, const char *volume, struct error *err);
+/* Its stop is half of a restart (or a restore): an ephemeral one stays. */
+void instance_set_restarting(struct instance *i, bool restarting);
+/* The new row in memory; project and name are those of the old one. @row is taken. */
+void instance_take_row(struct instance *i, struct db_instance *row);
 /* A deep copy, but for the phase's staging. */
 void instance_row_copy(struct db_instance *to, const struct db_instance *from);
 int instance_delete_busy(struct instance *i, struct error *err);

@@ -530,7 +530,7 @@ int instance_stop(struct instance *i, bool force, int64_t timeout_ms, struct err
 	return 0;
 }
 
-static void set_restarting(struct instance *i, bool restarting)
+void instance_set_restarting(struct instance *i, bool restarting)
 {
 	mutex_lock(&i->all->lock);
 	i->restarting = restarting;
@@ -541,11 +541,11 @@ int instance_restart(struct instance *i, bool force, int64_t timeout_ms, struct 
 {
 	int r;
 
-	set_restarting(i, true);
+	instance_set_restarting(i, true);
 	r = instance_stop(i, force, timeout_ms, err);
 	if (r == 0)
 		r = instance_start(i, err);
-	set_restarting(i, false);
+	instance_set_restarting(i, false);
 	return r;
 }
 

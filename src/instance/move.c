@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "instance/nic_check.h"
 #include "instance/nics.h"
+#include "instance/snapshot.h"
 
 /* The instance as it is to be: what is not said here is borrowed from @i. */
 struct moved {
@@ -148,6 +149,9 @@ static int check_moved(struct instance *i, const struct moved *m, struct error *
 		return error_set(err, 404, "Failed loading project \"%s\": Project not found", m->project);
 	if (instance_find(i->all, m->project, m->name, &other, &absent) == 0)
 		return error_set(err, 409, "Name \"%s\" already in use", m->name);
+	r = instance_has_snapshots(i) ? project_allows_snapshots(i->all, m->project, err) : 0;
+	if (r < 0)
+		return r;
 	mutex_lock(&i->all->lock);
 	r = instance_check(i->all, &m->row, &i->row, NULL, &x, err);
 	if (r == 0)
@@ -168,7 +172,11 @@ static struct instance *replace(struct instance *i, const struct moved *m)
 	mutex_unlock(&all->lock);
 	now = instance_new(all, &row);
 	mutex_lock(&all->lock);
+	mutex_is_held(&i->all->lock);
 	i->gone = true;
+	now->snapshots = TAKE_PTR(i->snapshots);
+	now->n_snapshots = i->n_snapshots;
+	i->n_snapshots = 0;
 	instances_remove_locked(all, i);
 	instances_insert_locked(all, now);
 	mutex_unlock(&all->lock);

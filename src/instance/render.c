@@ -8,6 +8,7 @@
 #include "instance/cgroup.h"
 #include "instance/nics.h"
 #include "instance/netstate.h"
+#include "instance/snapshot.h"
 
 static const struct {
 	const char *name;
@@ -161,6 +162,17 @@ void instance_render_state(struct instance *i, struct jsonw *w)
 	jsonw_object_end(w);
 }
 
+static void render_snapshots(struct instance *i, struct jsonw *w)
+{
+	auto_strbuf struct strbuf b = STRBUF_INIT;
+
+	snapshots_render(i, "instances", /* objects= */ true, &JSONW(&b));
+	if (b.len > strlen("[]"))
+		jsonw_kv_raw(w, "snapshots", b.data);
+	else
+		jsonw_kv_null(w, "snapshots");
+}
+
 void instance_render_full(struct instance *i, struct jsonw *w)
 {
 	auto_strbuf struct strbuf b = STRBUF_INIT;
@@ -172,7 +184,7 @@ void instance_render_full(struct instance *i, struct jsonw *w)
 	jsonw_kv_null(w, "backups");
 	jsonw_key(w, "state");
 	instance_render_state(i, w);
-	jsonw_kv_null(w, "snapshots");
+	render_snapshots(i, w);
 	jsonw_object_end(w);
 }
 

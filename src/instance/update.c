@@ -132,7 +132,7 @@ static int check_others_again(struct instance *i, const struct db_instance *row,
 }
 
 /* The new row in memory. Project and name keep their place: others read them without the lock. */
-static void take_row(struct instance *i, struct db_instance *row)
+void instance_take_row(struct instance *i, struct db_instance *row)
 {
 	mutex_lock(&i->all->lock);
 	free(row->project);
@@ -174,7 +174,7 @@ static int commit(struct instance *i, struct db_instance *row, const struct inst
 	if (r == 0)
 		r = write_row(i, row, err);
 	if (r == 0)
-		take_row(i, row);
+		instance_take_row(i, row);
 	instances_release_references(i->all);
 	if (r < 0 && running && instance_apply_live(i, after, before, &undo) < 0)
 		log_error("refused change stays in the running container", LOG_STR("instance", i->row.name),

@@ -24,6 +24,7 @@ static const char *const folders[] = {
 	[STORAGE_VOLUME_CONTAINER] = "containers",
 	[STORAGE_VOLUME_CUSTOM] = "custom",
 	[STORAGE_VOLUME_IMAGE] = "images",
+	[STORAGE_VOLUME_SNAPSHOT] = "containers-snapshots",
 	STAGING,
 };
 
@@ -352,6 +353,30 @@ int storage_volume_commit(const struct storage_pool *pool, const char *staging, 
 static int not_found(enum storage_volume_type type, const char *name, struct error *err)
 {
 	return error_set(err, 404, "Volume %s/%s not found", folders[type], name);
+}
+
+int storage_volume_exchange(const struct storage_pool *pool, const char *staging, enum storage_volume_type type,
+			    const char *name, struct error *err)
+{
+	auto_close int from = -EBADF, to = -EBADF;
+	int r = check_name("staging name", staging, err);
+
+	if (r >= 0)
+		r = check_name("volume name", name, err);
+	if (r < 0)
+		return r;
+	from = open_folder(pool, STAGING, err);
+	if (from < 0)
+		return from;
+	to = open_folder(pool, folders[type], err);
+	if (to < 0)
+		return to;
+	if (fchmodat(from, staging, 0100, 0) < 0)
+		return error_errno(err, errno, "Set the mode of " STAGING "/%s", staging);
+	if (renameat2(from, staging, to, name, RENAME_EXCHANGE) == 0)
+		return 0;
+	return errno == ENOENT ? not_found(type, name, err)
+			       : error_errno(err, errno, "Exchange " STAGING "/%s with %s", staging, name);
 }
 
 int storage_volume_rename(const struct storage_pool *pool, enum storage_volume_type type, const char *name,

@@ -37,6 +37,7 @@ enum storage_volume_type {
 	STORAGE_VOLUME_CONTAINER,
 	STORAGE_VOLUME_CUSTOM,
 	STORAGE_VOLUME_IMAGE,
+	STORAGE_VOLUME_SNAPSHOT, /* of a container */
 	_STORAGE_VOLUME_TYPE_MAX,
 };
 
@@ -114,6 +115,9 @@ int storage_staging_discard(const struct storage_pool *pool, const char *staging
 /* staging/<staging> becomes the volume @name, atomically and durably. -EEXIST (409) when there is one already. */
 int storage_volume_commit(const struct storage_pool *pool, const char *staging, enum storage_volume_type type,
 			  const char *name, struct error *err);
+/* staging/<staging> and the volume @name change places, at once. -ENOENT (404) no such volume. */
+int storage_volume_exchange(const struct storage_pool *pool, const char *staging, enum storage_volume_type type,
+			    const char *name, struct error *err);
 /* -EEXIST (409) @new_name is there already; -ENOENT (404) no such volume. */
 int storage_volume_rename(const struct storage_pool *pool, enum storage_volume_type type, const char *name,
 			  const char *new_name, struct error *err);
