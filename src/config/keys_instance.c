@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "config/idmap_alloc.h"
+#include "config/cron.h"
 #include "config/expiry.h"
 #include "config/keys_tables.h"
 #include "config/snapshot_name.h"
@@ -200,6 +201,12 @@ const struct config_key config_keys_instance[] = {
 	 "How long snapshots are kept that are made without a time of their own: 1M 2H 3d 4w 5m 6y; unset: for ever"},
 	{"snapshots.pattern", CONFIG_STRING, "snap%d", CONFIG_LIVE, snapshot_pattern_check, NULL,
 	 "Names of snapshots that are made without one: %d is the next number, {{ creation_date }} the time"},
+	{"snapshots.schedule", CONFIG_STRING, NULL, CONFIG_LIVE, schedule_check, NULL,
+	 "When snapshots are made: like crontab, or @hourly, @daily, @weekly, @monthly, @yearly, @startup, @never; "
+	 "several "
+	 "separated by comma and space"},
+	{"snapshots.schedule.stopped", CONFIG_BOOL, "false", CONFIG_LIVE, NULL, NULL,
+	 "Also while the instance is stopped"},
 	{"user.*", CONFIG_STRING, NULL, CONFIG_LIVE | CONFIG_MULTILINE, NULL, NULL, "Free for any use"},
 	{"image.*", CONFIG_STRING, NULL, CONFIG_INSTANCE_ONLY | CONFIG_MULTILINE, NULL, NULL,
 	 "Properties of the image it was made from"},
@@ -247,8 +254,6 @@ const struct config_key config_keys_instance[] = {
 	CONFIG_LATER_ROW("security.syscalls.intercept.mount.allowed"),
 	CONFIG_LATER_ROW("security.syscalls.intercept.mount.fuse"),
 	CONFIG_LATER_ROW("security.syscalls.intercept.mount.shift"),
-	CONFIG_LATER_ROW("snapshots.schedule"),
-	CONFIG_LATER_ROW("snapshots.schedule.stopped"),
 	CONFIG_LATER_ROW("limits.memory.hugepages"),
 	CONFIG_LATER_ROW("migration.stateful"),
 	CONFIG_LATER_ROW("raw.qemu"),

@@ -54,7 +54,7 @@ static int check_component(const char *what, const char *name, size_t max, struc
 
 int name_check_snapshot(const char *name, struct error *err)
 {
-	if (strchr(name, '/'))
+	if (name && strchr(name, '/'))
 		return error_set(err, 400, "Invalid snapshot name: Cannot contain \"/\"");
 	if (name && strchr(name, ' '))
 		return error_set(err, 400, "Invalid snapshot name: may not contain spaces");

@@ -25,6 +25,7 @@
 #include "base/str.h"
 #include "base/timeutil.h"
 #include "daemon/network_side.h"
+#include "instance/snapshot.h"
 #include "daemon/remote_side.h"
 
 #define SHUTDOWN_TIMEOUT_MIN 5 /* core.shutdown_timeout when it is unset */
@@ -286,8 +287,10 @@ static int start(struct daemon *d, struct error *err)
 	handlers = api_http_handlers(api);
 	r = http_server_start(fd, &handlers, &d->http, err);
 	/* local callers are served whether the network can be or not */
-	if (r == 0)
+	if (r == 0) {
 		server_config_apply_stored(api);
+		instances_snapshots_begin(api->instances);
+	}
 	return r;
 }
 
@@ -335,6 +338,7 @@ static void serve(struct daemon *d, sigset_t *signals)
 		sig = sigwaitinfo(signals, NULL);
 	log_info("stopping", LOG_INT("signal", sig));
 	d->api.shutting_down = true;
+	instances_snapshots_end(d->api.instances);
 	if (sig == SIGTERM || sig == SIGPWR)
 		wait_operations(d, signals);
 	if (sig == SIGPWR)

@@ -22,6 +22,7 @@ struct instances {
 	struct networks *networks; /* NULL: none (tests) */
 	instance_event_fn event;
 	void *event_arg;
+	struct schedule *schedule; /* of snapshots; NULL: not begun */
 	struct lxcconf_host lxc_host;
 	struct idmap base_map; /* the host's range for containers; empty: none */
 	/* from the choice of an isolated range until its row is in the list */

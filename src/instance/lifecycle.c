@@ -17,6 +17,7 @@
 #include "instance/nics.h"
 #include "instance/project_check.h"
 #include "instance/seccomp.h"
+#include "instance/snapshot_internal.h"
 #include "storage/shift.h"
 
 #define KILL_TIMEOUT_MS 30000
@@ -419,6 +420,8 @@ int instance_start(struct instance *i, struct error *err)
 	mutex_lock(&i->busy);
 	r = start_busy(i, err);
 	mutex_unlock(&i->busy);
+	if (r == 0)
+		snapshots_at_startup(i);
 	return r;
 }
 

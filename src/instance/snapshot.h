@@ -24,6 +24,13 @@ int snapshot_delete(struct instance *i, const char *name, struct error *err);
  */
 int instance_restore(struct instance *i, const char *name, struct error *err);
 
+/*
+ * From now on snapshots are made as snapshots.schedule says, and removed when they have expired; until the second,
+ * which waits for those under way. The loop has been started, and is still there.
+ */
+void instances_snapshots_begin(struct instances *all);
+void instances_snapshots_end(struct instances *all);
+
 /* Append its API object. Errors: 404. */
 int snapshot_render(struct instance *i, const char *name, struct jsonw *w, struct error *err);
 /* The list: URLs below /1.0/@prefix, or objects. */

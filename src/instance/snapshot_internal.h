@@ -10,6 +10,8 @@ int snapshots_load(struct instances *all, struct error *err);
 void snapshots_undo_unfinished(struct instances *all);
 /* Finish a restore that a crash cut; the row is in phase restoring. */
 int snapshot_finish_restore(struct instance *i, struct error *err);
+/* The instance has started: make the snapshot that its schedule may want. */
+void snapshots_at_startup(struct instance *i);
 /* A copy of the row. Errors: 404. */
 int snapshot_get(struct instance *i, const char *name, struct db_snapshot *ret, struct error *err);
 /* Make copies of all snapshots of @from, for @to, which nobody else sees yet. */

@@ -262,6 +262,42 @@ def test_publishing(daemon, api, stopped):
     api.done(api.delete(f"/1.0/images/{fingerprint}"))
 
 
+# --- by the clock ---
+
+def test_schedule_and_expiry(daemon, api):
+    """One minute of it: who is due, who is not, and what has expired."""
+    runs, rests, wants, old = (daemon.new_name() for _ in range(4))
+    every = {"snapshots.schedule": "* * * * *", "snapshots.pattern": "auto%d"}
+    api.launch(runs, config=every)
+    api.done(api.create(rests, config=every))
+    api.done(api.create(wants, config={**every, "snapshots.schedule.stopped": "true"}))
+    api.done(api.create(old, config={"snapshots.schedule": "@never, * * * * *"}))
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
+    snapshot(api, old, "gone", expires_at=soon)
+    snapshot(api, old, "kept")
+    events = api.websocket("/1.0/events?type=lifecycle")
+    seen = set()
+    deadline = time.monotonic() + 75
+    while time.monotonic() < deadline and len(seen) < 3:
+        event = json.loads(events.recv(80)[1])["metadata"]
+        if event["action"].startswith("instance-snapshot-"):
+            seen.add((event["action"].rsplit("-", 1)[1], event["source"].split("/", 3)[3]))
+    events.close()
+    assert {("created", f"{runs}/snapshots/auto0"), ("created", f"{wants}/snapshots/auto0"), ("deleted", f"{old}/snapshots/gone")} <= seen
+    assert snapshots(api, rests) == [] and snapshots(api, old) == ["kept"]
+    assert api.get(f"/1.0/instances/{runs}")["status"] == "Running"
+    for one in (runs, rests, wants, old):
+        api.remove(one)
+
+
+def test_at_startup(api, name):
+    api.launch(name, config={"snapshots.schedule": "@startup"})
+    assert snapshots(api, name) == ["snap0"]
+    for bad in ("* * * *", "@sometimes", "61 * * * *"):
+        reply = api.patch(f"/1.0/instances/{name}", {"config": {"snapshots.schedule": bad}})
+        assert reply.status == 400, bad
+
+
 # --- crashes ---
 
 @pytest.mark.parametrize("work", ["create", "create-running", "restore", "delete", "delete-instance", "copy"])
