@@ -198,6 +198,28 @@ def test_waits_and_websockets(lxc, candid):
     assert any("profile-created" in line for line in lines), (lines, monitor.stderr.read())
 
 
+def test_what_is_taken_when_nothing_is_said(lxc, server, candid):
+    """As Debian's client does it: candid where it is offered. A password is for certificates."""
+    lxc("remote", "add", "m", "127.0.0.1", "--accept-certificate", stdin=BOB)
+    assert "auth_type: candid" in lxc.config
+    assert server.api.patch("/1.0", {"config": {"core.trust_password": "foo"}}).status == 200
+    lxc("remote", "add", "n", "127.0.0.1", "--accept-certificate", "--password", "foo")
+    assert "auth_type: tls" in lxc.config and not jar(lxc, "n").exists()
+    lxc("list", "n:")
+
+
+def test_another_server_sends_nobody_to_this_machine(lxc, server, candid):
+    subprocess.run(["ip", "addr", "add", "192.0.2.77/32", "dev", "lo"], check=True)
+    assert server.api.patch("/1.0", {"config": {"core.https_address": ":8443"}}).status == 200
+    try:
+        err = lxc.error("remote", "add", "m", "192.0.2.77", "--auth-type=candid", "--accept-certificate", stdin=BOB)
+        assert "127.0.0.1 is this machine, which another server has no business with" in err
+        assert candid.requests == []
+    finally:
+        assert server.api.patch("/1.0", {"config": {"core.https_address": "127.0.0.1:8443"}}).status == 200
+        subprocess.run(["ip", "addr", "del", "192.0.2.77/32", "dev", "lo"], check=True)
+
+
 # --- the browser ---
 
 
