@@ -69,6 +69,7 @@ static int send_once(const struct web *w, const char *method, const struct web_u
 {
 	auto_http_client_response struct http_client_response resp = HTTP_CLIENT_RESPONSE_INIT;
 	auto_strbuf struct strbuf cookies = STRBUF_INIT;
+	auto_free char *line = NULL;
 	auto_error struct error e = ERROR_INIT;
 	const char *headers[] = {"Bakery-Protocol-Version: 3", "Accept: application/json", NULL, NULL, NULL};
 	size_t n = 2;
@@ -77,15 +78,10 @@ static int send_once(const struct web *w, const char *method, const struct web_u
 
 	if (!w->loopback && web_host_is_loopback(url->host))
 		return error_set(err, 400, "%s is this machine, which another server has no business with", url->host);
-	strbuf_append(&cookies, "Cookie: ");
-	{
-		auto_strbuf struct strbuf list = STRBUF_INIT;
-
-		cookie_jar_header(w->jar, url, &list);
-		strbuf_append(&cookies, strbuf_str(&list));
-		if (list.len)
-			headers[n++] = strbuf_str(&cookies);
-	}
+	cookie_jar_header(w->jar, url, &cookies);
+	line = xasprintf("Cookie: %s", strbuf_str(&cookies));
+	if (cookies.len)
+		headers[n++] = line;
 	if (body)
 		headers[n++] = "Content-Type: application/json";
 	r = exchange(url, method, headers, body, patience_ms, &resp, err);
