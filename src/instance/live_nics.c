@@ -404,9 +404,24 @@ void nics_after_reboot(struct instance *i, int init_pidfd, pid_t init_pid)
 
 /* --- after a restart of the daemon --- */
 
+/* A macvlan may be in the container already. */
+static int sweep_one(struct instance *i, struct target *t, const char *device, const struct strmap *volatile_,
+		     const char *label, struct strmap *changes, struct error *err)
+{
+	struct networks *networks = i->all->networks;
+	int r = t->netns < 0 ? open_target(t, err) : 0;
+
+	if (r == 0)
+		r = need_inside(t, err);
+	if (r == 0)
+		r = nic_unplug_unknown(networks, device, volatile_, t->inside, err);
+	return r < 0 ? r : nic_sweep(networks, label, device, volatile_, changes, err);
+}
+
 /* Of a running instance: what a crash left of NICs that are not its own (any more). */
 static void sweep_unknown(struct instance *i, const struct instance_expanded *x)
 {
+	CLEANUP(target_done) struct target t = {.i = i, .netns = -EBADF};
 	auto_free char *full = instance_lxc_name(i);
 	auto_strmap struct strmap changes = STRMAP_INIT;
 	auto_strv struct strv noted = STRV_INIT;
@@ -418,7 +433,7 @@ static void sweep_unknown(struct instance *i, const struct instance_expanded *x)
 
 		if (device_is_nic(mapmap_get(&x->devices, noted.items[k])))
 			continue;
-		if (nic_sweep(i->all->networks, label, noted.items[k], &x->config, &changes, &err) < 0)
+		if (sweep_one(i, &t, noted.items[k], &x->config, label, &changes, &err) < 0)
 			log_error("network device of a cut change stays", LOG_STR("nic", label), LOG_ERR(&err));
 		error_clear(&err);
 	}
@@ -471,6 +486,19 @@ static void clean_stopped(struct instance *i)
 		log_error("volatile keys of a stopped instance stay", LOG_STR("instance", i->row.name), LOG_ERR(&err));
 }
 
+/* A macvlan leaves nothing on the host that tells whether it is in the container, or was never made. */
+static int is_in_place(struct target *t, const struct nic *n, struct error *err)
+{
+	int r = nic_is_in_place(t->i->all->networks, n, err);
+
+	if (r <= 0 || n->type != NIC_MACVLAN)
+		return r;
+	r = open_target(t, err);
+	if (r == 0)
+		r = need_inside(t, err);
+	return r < 0 ? r : nic_is_inside(n, t->inside, err);
+}
+
 /* A NIC that a cut change has taken out of a running container. */
 static void repair_one(struct instance *i, const char *device, const struct strmap *options,
 		       const struct strmap *volatile_)
@@ -482,12 +510,14 @@ static void repair_one(struct instance *i, const char *device, const struct strm
 	int r = nics_read(i, device, options, volatile_, &n, &err);
 
 	if (r == 0)
-		r = nic_is_in_place(i->all->networks, &n, &err);
+		r = is_in_place(&t, &n, &err);
 	if (r == 1)
 		return;
+	if (r == 0 && t.inside) /* the one of a cut replacement */
+		r = nic_unplug(i->all->networks, &n, t.inside, &err);
 	if (r == 0)
 		r = nic_stop(i->all->networks, &n, volatile_, &changes, &err);
-	if (r == 0)
+	if (r == 0 && t.netns < 0)
 		r = open_target(&t, &err);
 	if (r == 0)
 		r = plug(&t, &n, &err);

@@ -134,13 +134,19 @@ int nic_plug(struct networks *all, const struct nic_guest *g, int netns_fd, stru
 /* After nic_plug(): note on the host's side that the NIC is whole, for nic_is_in_place(). nic_start() with LINK_HERE
  * does. */
 int nic_complete(struct networks *all, const struct nic *n, struct error *err);
-/* Is it in the container whose namespace @inside is a socket of? 1 or 0. */
+/* Is it in the container whose namespace @inside is a socket of, as it is configured now? 1 or 0. */
 int nic_is_inside(const struct nic *n, struct link_ns *inside, struct error *err);
 /*
  * Before nic_stop() on a running container: bring back from its namespace what would not end with the host's side
  * (macvlan, physical). Fine when it is not there.
  */
 int nic_unplug(struct networks *all, const struct nic *n, struct link_ns *inside, struct error *err);
+/*
+ * The same for a NIC of a cut change, whose device is not in the configuration: a macvlan, by the note that it was made
+ * with. Goes before nic_sweep().
+ */
+int nic_unplug_unknown(struct networks *all, const char *device, const struct strmap *volatile_, struct link_ns *inside,
+		       struct error *err);
 /* Live change from @before to @after (nic_change_is_live()); on error what was before is in force. */
 int nic_update(struct networks *all, const struct nic *before, const struct nic *after, struct error *err);
 /*

@@ -218,6 +218,22 @@ int nic_plug(struct networks *all, const struct nic_guest *g, int netns_fd, stru
 	return r < 0 ? r : add_gateway(inside, g->name, &g->gateway6, err);
 }
 
+/* The container may have renamed it and given it another address; the note that it was made with tells. */
+static int find_macvlan(const struct nic *n, struct link_ns *inside, struct link_info *ret, struct error *err)
+{
+	auto_free struct link_info *list = NULL;
+	size_t len = 0;
+	int r = link_list(inside, &list, &len, err);
+
+	for (size_t i = 0; i < len && r == 0; i++) {
+		if (!nic_macvlan_is(n, &list[i]))
+			continue;
+		*ret = list[i];
+		r = 1;
+	}
+	return r;
+}
+
 /* The container may have renamed it; its address tells. A card that kept its own address is known by its name only. */
 static int find_inside(const struct nic *n, struct link_ns *inside, struct link_info *ret, struct error *err)
 {
@@ -239,9 +255,10 @@ static int find_inside(const struct nic *n, struct link_ns *inside, struct link_
 
 int nic_is_inside(const struct nic *n, struct link_ns *inside, struct error *err)
 {
-	struct link_info info;
+	struct link_info info = {0};
+	int r = n->type == NIC_MACVLAN ? find_macvlan(n, inside, &info, err) : find_inside(n, inside, &info, err);
 
-	return find_inside(n, inside, &info, err);
+	return r == 1 && n->type == NIC_MACVLAN ? nic_macvlan_is_as_wanted(n, &info) : r;
 }
 
 int nic_unplug(struct networks *all UNUSED, const struct nic *n, struct link_ns *inside, struct error *err)
@@ -253,7 +270,7 @@ int nic_unplug(struct networks *all UNUSED, const struct nic *n, struct link_ns 
 
 	if (n->type != NIC_MACVLAN && n->type != NIC_PHYSICAL)
 		return 0;
-	r = find_inside(n, inside, &info, err);
+	r = n->type == NIC_MACVLAN ? find_macvlan(n, inside, &info, err) : find_inside(n, inside, &info, err);
 	if (r <= 0)
 		return r;
 	if (n->type == NIC_MACVLAN)
@@ -263,6 +280,16 @@ int nic_unplug(struct networks *all UNUSED, const struct nic *n, struct link_ns 
 		return error_errno(err, errno, "Open the host's network namespace");
 	move.netns_fd = host;
 	return link_move(inside, info.name, &move, err);
+}
+
+int nic_unplug_unknown(struct networks *all, const char *device, const struct strmap *volatile_, struct link_ns *inside,
+		       struct error *err)
+{
+	auto_free char *key = volatile_key(device, "host_name");
+	struct nic n = {.type = NIC_MACVLAN};
+
+	nic_name_copy(n.host_name, strmap_get_or(volatile_, key, ""));
+	return nic_unplug(all, &n, inside, err);
 }
 
 /* --- changes --- */

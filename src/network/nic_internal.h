@@ -91,6 +91,11 @@ int nic_limits_change(struct networks *all, const struct nic *before, const stru
 int nic_routes_change(struct networks *all, const char *link, const struct nic *before, const struct nic *after,
 		      struct error *err);
 
+/* Is @info, inside a container, the macvlan of @n, or of an earlier configuration of it under the same host_name? */
+bool nic_macvlan_is(const struct nic *n, const struct link_info *info);
+/* Of one that nic_macvlan_is(): was it made for the hardware address that @n has now? */
+bool nic_macvlan_is_as_wanted(const struct nic *n, const struct link_info *info);
+
 /* --- what is added to other interfaces (nic_notes.c) --- */
 
 /*

@@ -12,6 +12,7 @@ from test_nics import FILTERS, host_entry, managed, network, url  # noqa: F401 (
 
 pytestmark = pytest.mark.ours
 MOMENTS = [0.001, 0.003, 0.005, 0.008, 0.011, 0.014, 0.017, 0.020, 0.025, 0.030, 0.040, 0.060, 0.100, 0.200]
+MOVED_AT = [m / 1000 for m in range(2, 40, 3)]
 FILTERED = managed(**FILTERS, **{"ipv4.routes": "192.0.2.128/25", "limits.egress": "100Mbit"})
 ROUTED = {"type": "nic", "nictype": "routed", "parent": "mbr0", "name": "eth1", "ipv4.address": "198.51.100.200"}
 
@@ -133,3 +134,50 @@ def test_container_ends_while_the_daemon_is_down_in_a_change(daemon, api, name, 
     eventually(lambda: "volatile.eth0.host_name" not in api.get(url(name))["config"], what="cleaned up")
     check(daemon, name)
     finish(daemon, name)
+
+
+MACVLAN = {"type": "nic", "nictype": "macvlan", "parent": "mbr0", "name": "eth2"}
+MACVLAN_CHANGES = {
+    "add": ({}, {"eth2": MACVLAN}),
+    "remove": ({"eth2": MACVLAN}, {}),
+    "replug": ({"eth2": MACVLAN}, {"eth2": {**MACVLAN, "hwaddr": "00:16:3e:01:02:04"}}),
+}
+
+
+def check_macvlan(daemon, name, expected):
+    """It is in the container, once, with its address, or nowhere."""
+    api = daemon.api
+    instance = api.get(url(name))
+    devices = {d: o for d, o in instance["devices"].items() if o["type"] == "nic"}
+    assert devices in expected, devices
+    assert nics.made_links() == []
+    inside = {d: state["hwaddr"] for d, state in api.get(f"{url(name)}/state")["network"].items() if d != "lo"}
+    config = instance["config"]
+    assert inside == {d: o.get("hwaddr") or config[f"volatile.{d}.hwaddr"] for d, o in devices.items()}
+    assert sorted(k for k in config if k.endswith(".host_name")) == [f"volatile.{d}.host_name" for d in devices]
+
+
+@pytest.mark.parametrize("what, moment", itertools.product(MACVLAN_CHANGES, MOVED_AT))
+def test_change_of_a_macvlan(daemon, api, name, what, moment):
+    before, after = MACVLAN_CHANGES[what]
+    api.launch(name, devices=before)
+    crash_during(daemon, moment, change_request(api, name, after))
+    check_macvlan(daemon, name, [before, after])
+    api.done(api.put(*change_request(api, name, after)[1:]))
+    check_macvlan(daemon, name, [after])
+    api.remove(name)
+    assert nics.made_links() == []
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["no restart", "restart"])
+def test_a_disguised_macvlan_is_taken_out(daemon, api, name, restart):
+    """Root in the container has given it another name and address; a restart of the daemon leaves it, removing the device takes it away."""
+    api.launch(name, devices={"eth2": MACVLAN})
+    api.sh(name, "ip link set eth2 down && ip link set eth2 address 02:00:00:00:00:07 && ip link set eth2 name mine && ip link set mine up")
+    if restart:
+        daemon.kill()
+        daemon.start()
+    assert {d: s["hwaddr"] for d, s in api.get(f"{url(name)}/state")["network"].items() if d != "lo"} == {"mine": "02:00:00:00:00:07"}
+    api.done(api.put(*change_request(api, name, {})[1:]))
+    assert sorted(api.get(f"{url(name)}/state")["network"]) == ["lo"]
+    api.remove(name)
