@@ -24,6 +24,7 @@
 #include "image/image.h"
 #include "instance/instance.h"
 #include "network/network.h"
+#include "rbac/rbac.h"
 #include "remote/remote.h"
 
 /* Everything that handlers work with; lives as long as the daemon. */
@@ -43,6 +44,7 @@ struct api {
 	struct loop_timer *password_timer; /* of trust_password.c; loop's thread */
 	_Atomic int64_t password_unset_ns; /* 0: it stays */
 	struct candid *candid;             /* NULL in unit tests alone */
+	struct rbac *rbac;                 /* the same */
 	struct audit *audit;               /* the same */
 	struct warnings *warnings;         /* the same */
 	struct networks *networks;         /* the same */

@@ -162,6 +162,12 @@ static void make_profile(struct db_profile *ret, const char *project)
 				   .description = xasprintf("Default LXD profile for project %s", project)};
 }
 
+static void tell_rbac(struct api *api)
+{
+	if (api->rbac)
+		rbac_projects_changed(api->rbac);
+}
+
 static int post_project(struct api_call *c, struct error *err)
 {
 	CLEANUP(body_done) struct project_body body = {0};
@@ -191,6 +197,7 @@ static int post_project(struct api_call *c, struct error *err)
 	instances_release_references(c->api->instances);
 	if (r < 0)
 		return r;
+	tell_rbac(c->api);
 	url = xasprintf("/1.0/projects/%s", p.name);
 	api_lifecycle_as(c->api, p.name, &c->id, "project-created", url);
 	api_created(c, url);
@@ -343,6 +350,7 @@ static void follow(struct api *api)
 {
 	trust_projects_changed(api->trust);
 	tokens_forget_dropped(api->tokens);
+	tell_rbac(api);
 }
 
 static int rename_held(struct rename_job *j, struct error *err)

@@ -339,6 +339,10 @@ static int identify(struct api_call *c, struct error *err)
 	c->needs_login = r == 0;
 	if (r < 0)
 		become_stranger(c);
+	if (r == 1 && rbac_is_on(c->api->rbac))
+		rbac_prepare(c->api->rbac, c->id.user);
+	if (r == 1)
+		c->id.rights_seen = access_seen(&c->id);
 	/* somebody, but nobody who may do anything */
 	if (r == 1 && !access_knows(&c->id))
 		c->id.kind = IDENTITY_NONE;

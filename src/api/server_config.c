@@ -220,21 +220,66 @@ static void password_changed(struct api *api) REQUIRES(api->config_lock)
 		log_error("the expiry of the trust password is not armed", LOG_ERR(&err));
 }
 
-/* At the start, when @old is empty, nobody who is logged in is logged out. */
-static void set_candid(struct api *api, const struct strmap *old, const struct strmap *now)
+/* What the identity provider is by the configuration: of its own, or the one that belongs to the RBAC service. */
+static void provider_config(const struct strmap *config, struct strmap *ret)
 {
-	static const char *const keys[] = {"candid.api.url", "candid.api.key", "candid.domains", "candid.expiry"};
-	static const char *const ways[] = {"core.proxy_https", "core.proxy_ignore_hosts"};
-	bool other = false, way = false;
+	const char *rbac = strmap_get_or(config, "rbac.api.url", "");
+	auto_free char *url = NULL;
+	size_t n = strlen(rbac);
 
-	for (size_t k = 0; k < ARRAY_SIZE(keys); k++)
-		other = other || differs(old, now, keys[k]);
-	for (size_t k = 0; k < ARRAY_SIZE(ways); k++)
-		way = way || differs(old, now, ways[k]);
-	if ((!other && !way) || !api->candid)
+	strmap_copy(ret, config);
+	if (!n)
 		return;
-	candid_configure(api->candid, now, /* keep_logins= */ !other || old->len == 0);
+	while (n > 0 && rbac[n - 1] == '/')
+		n--;
+	url = xasprintf("%.*s/auth", (int)n, rbac);
+	strmap_set(ret, "candid.api.url", url);
+	strmap_set(ret, "candid.api.key", strmap_get(config, "rbac.api.key"));
+	strmap_set(ret, "candid.expiry", strmap_get(config, "rbac.expiry"));
+	strmap_set(ret, "candid.domains", NULL);
+}
+
+static bool any_differs(const struct strmap *a, const struct strmap *b, const char *const *keys, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		if (differs(a, b, keys[k]))
+			return true;
+	return false;
+}
+
+/* At the start, when @old is empty, nobody who is logged in is logged out. */
+static void set_users(struct api *api, const struct strmap *old, const struct strmap *now)
+{
+	static const char *const candid[] = {"candid.api.url", "candid.api.key", "candid.domains", "candid.expiry"};
+	static const char *const rbac[] = {"rbac.api.url", "rbac.agent.url", "rbac.agent.username",
+					   "rbac.agent.private_key", "rbac.agent.public_key"};
+	static const char *const ways[] = {"core.proxy_https", "core.proxy_ignore_hosts"};
+	auto_strmap struct strmap before = STRMAP_INIT, after = STRMAP_INIT;
+	bool other, way = any_differs(old, now, ways, ARRAY_SIZE(ways));
+
+	if (!api->candid)
+		return;
+	provider_config(old, &before);
+	provider_config(now, &after);
+	other = any_differs(&before, &after, candid, ARRAY_SIZE(candid));
+	if (way || any_differs(old, now, rbac, ARRAY_SIZE(rbac)))
+		rbac_configure(api->rbac, now);
+	if (!other && !way)
+		return;
+	candid_configure(api->candid, &after, /* keep_logins= */ !other || old->len == 0);
 	trust_rights_changed(api->trust);
+}
+
+/* May the keys about users be what they are, all together? */
+static int check_users(const struct strmap *config, struct error *err)
+{
+	auto_strmap struct strmap provider = STRMAP_INIT;
+	int r = rbac_check(config, err);
+
+	if (r < 0)
+		return r;
+	provider_config(config, &provider);
+	return candid_check(&provider, err);
 }
 
 static void set_default_role(struct api *api, const struct strmap *config)
@@ -259,7 +304,7 @@ static void take_effect(struct api *api, const struct strmap *old, const struct 
 	if (differs(old, now, "core.trust_ca_certificates"))
 		trust_set_ca_certificates(api->trust, strmap_get_bool(now, "core.trust_ca_certificates", false));
 	set_default_role(api, now);
-	set_candid(api, old, now);
+	set_users(api, old, now);
 	api_server_changed(api);
 }
 
@@ -285,7 +330,7 @@ int server_config_change(struct api_call *c, bool replace, struct error *err)
 	r = api_check_etag(c, etag, err);
 	if (r == 0) {
 		merge(&old, &s, replace, &now);
-		r = candid_check(&now, err);
+		r = check_users(&now, err);
 	}
 	if (r == 0) {
 		r = move(c->api, &old, &now, err);

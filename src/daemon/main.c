@@ -241,6 +241,8 @@ static int start(struct daemon *d, struct error *err)
 	if (r == 0)
 		r = candid_new(d->db, trust_access(api->trust), &api->candid, err);
 	if (r == 0)
+		api->rbac = rbac_new(api->store, api->trust);
+	if (r == 0)
 		r = images_new(api->store, d->dir, &api->images, err);
 	if (r == 0)
 		r = loop_new(&api->loop, err);
