@@ -9,6 +9,7 @@
 #include "client/interact.h"
 #include "client/weburl.h"
 #include "http/client.h"
+#include "macaroon/bakery.h"
 #include "macaroon/macaroon.h"
 
 void discharge_result_done(struct discharge_result *d)
@@ -200,7 +201,6 @@ static int acquire_for(struct acquisition *a, size_t i, struct error *err)
 	for (size_t k = 0; k < a->slice.items[i].n; k++) {
 		/* the macaroons move when there are more of them; their caveats do not */
 		const struct macaroon_caveat *caveat = &a->slice.items[i].caveats[k];
-		auto_free char *key = base64_url_encode(caveat->id.data, caveat->id.len);
 		const char *location = caveat->location;
 		int r;
 
@@ -209,7 +209,7 @@ static int acquire_for(struct acquisition *a, size_t i, struct error *err)
 		if (str_is_empty(location))
 			return error_set(err, 502,
 					 "malformed macaroon: a caveat of a third party says not whose it is");
-		r = acquire(a, caveat, json_get_str(json_get(a->docs[i], "cdata"), key), err);
+		r = acquire(a, caveat, bakery_payload_of(json_get(a->docs[i], "cdata"), &caveat->id), err);
 		if (r < 0)
 			return error_wrap(err, "cannot get discharge from \"%.*s\"", (int)strcspn(location, "?"),
 					  location);

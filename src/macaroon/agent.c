@@ -10,8 +10,7 @@
 static int open_caveat(const struct macaroon_caveat *c, const struct json *cdata, const struct bakery_key *key,
 		       struct strbuf *ret_root, struct error *err)
 {
-	auto_free char *name = base64_url_encode(c->id.data, c->id.len);
-	const char *coded = json_get_str(cdata, name);
+	const char *coded = bakery_payload_of(cdata, &c->id);
 	auto_strbuf struct strbuf payload = STRBUF_INIT;
 	auto_free char *condition = NULL;
 	int r;

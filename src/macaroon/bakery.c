@@ -145,6 +145,31 @@ int bakery_payload_decode(const void *data, size_t len, const struct bakery_key 
 	return ok ? 0 : bad_payload(err);
 }
 
+struct lookup {
+	const struct strbuf *id;
+	const char *found;
+};
+
+/* Names are base64 of either alphabet, padded or not. */
+static int look_at(const char *name, const struct json *value, void *arg)
+{
+	struct lookup *l = arg;
+	auto_strbuf struct strbuf id = STRBUF_INIT;
+
+	if (base64_any_decode(name, &id) == 0 && id.len == l->id->len && memcmp(id.data, l->id->data, id.len) == 0)
+		l->found = json_str(value);
+	return 0;
+}
+
+const char *bakery_payload_of(const struct json *cdata, const struct strbuf *id)
+{
+	struct lookup l = {.id = id};
+
+	if (id->len)
+		json_each(cdata, look_at, &l);
+	return l.found;
+}
+
 /* --- identifiers: byte 3 and a protocol buffer {1: nonce, 2: storage id, 3: {1: entity, 2: actions...}...} --- */
 
 enum { ID_NONCE = 1, ID_STORAGE = 2, ID_OP = 3, OP_ENTITY = 1, OP_ACTION = 2 };

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/strbuf.h"
 #include "base/strv.h"
 
@@ -33,6 +34,9 @@ void bakery_payload_encode(unsigned version, const struct bakery_key *ours, cons
 /* The other side: the root key to discharge with, and the condition, owned by the caller. 400. */
 int bakery_payload_decode(const void *data, size_t len, const struct bakery_key *ours, struct strbuf *ret_root,
 			  char **ret_condition, struct error *err);
+
+/* The payload (base64) that came with a macaroon for the caveat @id, as its "cdata" has it; NULL: none. Borrowed. */
+const char *bakery_payload_of(const struct json *cdata, const struct strbuf *id);
 
 /* An identifier that says: log in, by root key @storage. Appended to @ret. */
 void bakery_id_encode(const unsigned char nonce[16], const void *storage, size_t len, struct strbuf *ret);

@@ -298,10 +298,9 @@ static int log_in(struct rbac_service *s, const struct http_client_response *res
 	macaroon_slice_take(&slice, &primary);
 	for (size_t k = 0; k < caveats && r == 0; k++) {
 		const struct macaroon_caveat *c = &slice.items[0].caveats[k];
-		auto_free char *id = base64_url_encode(strbuf_str(&c->id), c->id.len);
 
 		if (c->vid.len)
-			r = get_discharge(s, &patient, c, json_get_str(cdata, id), &slice, err);
+			r = get_discharge(s, &patient, c, bakery_payload_of(cdata, &c->id), &slice, err);
 	}
 	if (r < 0)
 		return r;

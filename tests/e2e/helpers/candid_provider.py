@@ -99,13 +99,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Provider:
+    handler = _Handler
+
     def __init__(self, port, certificate=None):
         self.key, self.tokens, self.requests = bakery.generate_key(), {}, []
         self.lifetime, self.browser_user, self.broken = 3600, "bob@example", None
         self.offered = ("form", "browser-window")
         self.scheme = "https" if certificate else "http"
         self.url = f"{self.scheme}://127.0.0.1:{port}"
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), self.handler)
         self._server.daemon_threads, self._server.provider = True, self
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
