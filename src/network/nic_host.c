@@ -234,6 +234,12 @@ static int find_macvlan(const struct nic *n, struct link_ns *inside, struct link
 	return r;
 }
 
+/* What the container has made of its own links is no card of the host. */
+static bool may_be_card(const struct link_info *l)
+{
+	return !l->loopback && !l->peer_here && !l->parent && !streq(l->kind, "bridge");
+}
+
 /* The container may have renamed it; its address tells. A card that kept its own address is known by its name only. */
 static int find_inside(const struct nic *n, struct link_ns *inside, struct link_info *ret, struct error *err)
 {
@@ -241,11 +247,14 @@ static int find_inside(const struct nic *n, struct link_ns *inside, struct link_
 	size_t len = 0;
 	int r = link_get(inside, n->name, ret, err);
 
+	if (r == 1 && n->type == NIC_PHYSICAL && !may_be_card(ret))
+		r = 0;
 	if (r < 0 || !n->has_mac || (r == 1 && memcmp(&ret->mac, &n->mac, sizeof(n->mac)) == 0))
 		return r;
 	r = link_list(inside, &list, &len, err);
 	for (size_t i = 0; i < len && r == 0; i++) {
-		if (memcmp(&list[i].mac, &n->mac, sizeof(n->mac)) != 0)
+		if (memcmp(&list[i].mac, &n->mac, sizeof(n->mac)) != 0 ||
+		    (n->type == NIC_PHYSICAL && !may_be_card(&list[i])))
 			continue;
 		*ret = list[i];
 		r = 1;

@@ -433,6 +433,21 @@ def test_container_cannot_write_to_the_daemon_inside(daemon, api, name, card):
     stop(api, name)
 
 
+@pytest.mark.parametrize("decoy", [("veth", "peer", "name", "end0"), ("bridge",)], ids=["veth", "bridge"])
+def test_decoy_of_a_card(daemon, api, name, card, decoy):
+    """Root in the container gives an interface of its own the card's name and address: it does not get onto the host in place of the card."""
+    api.launch(name)
+    api.done(change(api, name, {"eth0": {"type": "nic", "nictype": "physical", "parent": card, "hwaddr": "00:16:3e:88:88:88"}}))
+    net_of = ("nsenter", f"--net=/proc/{api.get(f'{url(name)}/state')['pid']}/ns/net", "ip", "link")
+    for words in (("set", "eth0", "down"), ("set", "eth0", "name", "other0"), ("add", "eth0", "address", "00:16:3e:88:88:88", "type", *decoy)):
+        subprocess.run([*net_of, *words], check=True)
+    api.done(change(api, name, remove=["eth0"]))
+    assert_card_is_back()
+    assert nics.link(card)["link"] == "cable0"
+    assert {"eth0", "lo"} <= set(api.get(f"{url(name)}/state")["network"])
+    stop(api, name)
+
+
 @pytest.fixture
 def router(daemon):
     """A network with a neighbour on it: an unmanaged bridge, and an interface in a namespace of its own with .7 and ::7."""
