@@ -229,6 +229,8 @@ int db_tokens_load(struct db *db, void (*fn)(struct db_token *row, void *arg), v
 int db_instance_insert(struct db *db, struct db_instance *row, struct error *err);
 /* Writes every column but id, project and the volatile keys. */
 int db_instance_update(struct db *db, const struct db_instance *row, struct error *err);
+/* The same with the volatile keys and the time of last use, at once. */
+int db_instance_update_all(struct db *db, const struct db_instance *row, struct error *err);
 /* Writes phase and staging only. */
 int db_instance_set_phase(struct db *db, int64_t id, enum db_phase phase, const char *staging, struct error *err);
 /* Writes the volatile keys and last_used only. */

@@ -111,6 +111,16 @@ int db_instance_update(struct db *db, const struct db_instance *r, struct error 
 		      (int)r->ephemeral, c.config, c.devices, c.profiles, r->id);
 }
 
+int db_instance_update_all(struct db *db, const struct db_instance *r, struct error *err)
+{
+	static const char sql[] = "UPDATE instances SET name=?, architecture=?, description=?, pool=?, ephemeral=?,"
+				  " config=?, devices=?, profiles=?, volatile=?, last_used_at=? WHERE id=?";
+	CLEANUP(columns_done) struct columns c = columns_of(r);
+
+	return db_run(db, err, sql, "ssssbssssii", r->name, r->architecture, r->description, r->pool, (int)r->ephemeral,
+		      c.config, c.devices, c.profiles, c.volatile_, r->last_used_ns, r->id);
+}
+
 int db_instance_set_phase(struct db *db, int64_t id, enum db_phase phase, const char *staging, struct error *err)
 {
 	static const char sql[] = "UPDATE instances SET phase=?, staging=? WHERE id=?";

@@ -89,12 +89,7 @@ static void apply_put(struct db_instance *row, const struct instance_put *put)
 
 static int write_row(struct instance *i, struct db_instance *row, struct error *err)
 {
-	struct db *db = i->all->store->db;
-	int r = db_instance_update(db, row, err);
-
-	if (r == 0)
-		r = db_instance_set_volatile(db, row, err);
-	return r;
+	return db_instance_update_all(i->all->store->db, row, err);
 }
 
 /* Was one renamed or deleted since the check? The caller holds the references. */
