@@ -290,6 +290,9 @@ static void set_default_role(struct api *api, const struct strmap *config)
 	if (role_parse(strmap_get_or(config, "candid.default_role", "admin"), /* or_none= */ true, &role, &err) < 0)
 		log_error("users of the identity provider hold nothing", LOG_ERR(&err));
 	trust_set_default_role(api->trust, role);
+	if (role == ROLE_ADMIN && *strmap_get_or(config, "candid.api.url", ""))
+		log_warn("every user of the identity provider is an administrator, unless a role is granted to one: "
+			 "candid.default_role says so");
 }
 
 /* What follows from the configuration and cannot fail. */
