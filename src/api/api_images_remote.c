@@ -243,6 +243,8 @@ int image_post_json(struct api_call *c, struct error *err)
 		return error_set(err, 400, "Invalid images JSON");
 	if (streq(src.type, "image") || streq(src.type, "url"))
 		return post_remote(c, &src, &q, err);
+	if (streq(src.type, "snapshot") && !(src.name && strchr(src.name, '/')))
+		return error_set(err, 400, "A snapshot is named as INSTANCE/SNAPSHOT");
 	if (streq(src.type, "instance") || streq(src.type, "container") || streq(src.type, "snapshot"))
 		return image_publish(c, src.name, body.compression, &q, err);
 	return error_set(err, 400, "Image source type \"%s\" is not supported by this server yet", src.type);

@@ -314,7 +314,7 @@ def test_answer_for_another_image(api, server, unified):
     ({"source": {"type": "url"}}, "Missing URL"),
     ({"source": {"type": "image", "mode": "sideways", "server": "https://x", "alias": "bb"}}, 'Invalid image source mode "sideways"'),
     ({"source": {"type": "instance"}}, "No source instance specified"),
-    ({"source": {"type": "snapshot", "name": "c1"}}, "not supported by this server yet"),
+    ({"source": {"type": "snapshot", "name": "c1"}}, "INSTANCE/SNAPSHOT"), ({"source": {"type": "snapshot"}}, "INSTANCE/SNAPSHOT"),
     ({"source": {"type": "bogus"}}, "not supported by this server yet"),
     ({"source": {"type": "image", "server": "https://x", "alias": "bb"}, "aliases": "x"}, "Invalid aliases"),
     ({"source": {"type": "image", "server": "https://x", "alias": "bb"}, "profiles": ["absent"]}, "absent"),
