@@ -10,6 +10,7 @@
 #include "instance/snapshot_internal.h"
 
 #define MINUTE_NS (INT64_C(60) * 1000000000)
+#define MISSED_MAX 120 /* minutes that are made up for, while copies took long */
 
 struct schedule {
 	struct mutex lock;
@@ -73,7 +74,21 @@ static void make_one(struct instance *i)
 		tell(i, name, "instance-snapshot-created");
 }
 
-static bool is_due(struct instance *i, const struct tm *tm)
+/* In one of the minutes behind @from up to @to: large copies may have taken some. */
+static bool matches_between(const char *schedule, int64_t from, int64_t to)
+{
+	for (int64_t minute = from + 1; minute <= to; minute++) {
+		time_t seconds = (time_t)(minute * 60);
+		struct tm tm;
+
+		localtime_r(&seconds, &tm);
+		if (schedule_matches(schedule, &tm))
+			return true;
+	}
+	return false;
+}
+
+static bool is_due(struct instance *i, int64_t from, int64_t to)
 {
 	auto_strmap struct strmap config = STRMAP_INIT;
 	auto_error struct error err = ERROR_INIT;
@@ -84,7 +99,7 @@ static bool is_due(struct instance *i, const struct tm *tm)
 	}
 	if (instance_state(i) == CONTAINER_STOPPED && !strmap_get_bool(&config, "snapshots.schedule.stopped", false))
 		return false;
-	return schedule_matches(strmap_get_or(&config, "snapshots.schedule", ""), tm);
+	return matches_between(strmap_get_or(&config, "snapshots.schedule", ""), from, to);
 }
 
 void snapshots_at_startup(struct instance *i)
@@ -110,18 +125,15 @@ static bool is_stopped(struct schedule *s)
 	return stopped;
 }
 
-static void look_at(struct instances *all, int64_t now_ns)
+static void look_at(struct instances *all, int64_t from, int64_t now_ns)
 {
-	time_t seconds = (time_t)(now_ns / 1000000000);
 	struct instance **list;
-	struct tm tm;
 	size_t n = instances_snapshot(all, &list);
 
-	localtime_r(&seconds, &tm);
 	for (size_t k = 0; k < n; k++) {
 		if (!is_stopped(all->schedule)) {
 			remove_expired(list[k], now_ns);
-			if (is_due(list[k], &tm))
+			if (is_due(list[k], from, now_ns / MINUTE_NS))
 				make_one(list[k]);
 		}
 		instance_unref(list[k]);
@@ -133,12 +145,14 @@ static void *work(void *arg)
 {
 	struct instances *all = arg;
 	struct schedule *s = all->schedule;
-	int64_t now_ns = time_now_ns();
+	int64_t now_ns = time_now_ns(), now = now_ns / MINUTE_NS, from = s->minute;
 
-	/* a minute is looked at once, also when the clock is set back a little */
-	if (now_ns / MINUTE_NS != s->minute) {
-		s->minute = now_ns / MINUTE_NS;
-		look_at(all, now_ns);
+	/* a minute is looked at once; after a jump of the clock, or at first, the present one alone */
+	if (from >= now || now - from > MISSED_MAX)
+		from = now - 1;
+	if (now != s->minute) {
+		s->minute = now;
+		look_at(all, from, now_ns);
 	}
 	mutex_lock(&s->lock);
 	s->working = false;
