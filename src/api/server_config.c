@@ -282,7 +282,7 @@ static int check_users(const struct strmap *config, struct error *err)
 	return candid_check(&provider, err);
 }
 
-static void set_default_role(struct api *api, const struct strmap *config)
+static void set_default_role(struct api *api, const struct strmap *old, const struct strmap *config)
 {
 	auto_error struct error err = ERROR_INIT;
 	enum role role = ROLE_NONE;
@@ -290,7 +290,8 @@ static void set_default_role(struct api *api, const struct strmap *config)
 	if (role_parse(strmap_get_or(config, "candid.default_role", "admin"), /* or_none= */ true, &role, &err) < 0)
 		log_error("users of the identity provider hold nothing", LOG_ERR(&err));
 	trust_set_default_role(api->trust, role);
-	if (role == ROLE_ADMIN && *strmap_get_or(config, "candid.api.url", ""))
+	if (role == ROLE_ADMIN && *strmap_get_or(config, "candid.api.url", "") &&
+	    (differs(old, config, "candid.api.url") || differs(old, config, "candid.default_role")))
 		log_warn("every user of the identity provider is an administrator, unless a role is granted to one: "
 			 "candid.default_role says so");
 }
@@ -306,7 +307,7 @@ static void take_effect(struct api *api, const struct strmap *old, const struct 
 		set_proxies(api, now);
 	if (differs(old, now, "core.trust_ca_certificates"))
 		trust_set_ca_certificates(api->trust, strmap_get_bool(now, "core.trust_ca_certificates", false));
-	set_default_role(api, now);
+	set_default_role(api, old, now);
 	set_users(api, old, now);
 	api_server_changed(api);
 }

@@ -214,7 +214,7 @@ def test_a_change_of_the_configuration_logs_out(api, candid, provider, server):
     client = candid()
     headers = log_in(provider, client)
     assert auth(ask(client, headers)) == "trusted"
-    events = client.websocket("/1.0/events", headers)
+    events = client.websocket("/1.0/events?type=lifecycle", headers)
     assert api.patch("/1.0", {"config": {"user.x": "1"}}).status == 200
     assert json.loads(events.recv()[1])["metadata"]["action"] == "config-updated"
     assert api.patch("/1.0", {"config": {"candid.domains": "example"}}).status == 200
