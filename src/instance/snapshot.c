@@ -1,9 +1,7 @@
-/* Making, changing, removing and restoring snapshots: the row says what a restart has to undo or finish. */
+/* Making, changing and removing snapshots: the row says what a restart has to undo or finish. */
 #include "instance/snapshot.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -11,17 +9,15 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/timeutil.h"
-#include "config/expand.h"
 #include "config/expiry.h"
 #include "config/names.h"
 #include "config/snapshot_name.h"
-#include "instance/nics.h"
 #include "instance/project_check.h"
 #include "instance/snapshot_internal.h"
 
 /* --- the list --- */
 
-static struct db_snapshot *find_locked(struct instance *i, const char *name) REQUIRES(i->all->lock)
+struct db_snapshot *snapshot_find_locked(struct instance *i, const char *name) REQUIRES(i->all->lock)
 {
 	for (size_t k = 0; k < i->n_snapshots; k++)
 		if (i->snapshots[k]->phase == DB_READY && streq(i->snapshots[k]->name, name))
@@ -29,7 +25,7 @@ static struct db_snapshot *find_locked(struct instance *i, const char *name) REQ
 	return NULL;
 }
 
-static int not_found(struct error *err)
+int snapshot_not_found(struct error *err)
 {
 	return error_set(err, 404, "Snapshot not found");
 }
@@ -91,11 +87,11 @@ int snapshot_get(struct instance *i, const char *name, struct db_snapshot *ret, 
 	const struct db_snapshot *s;
 
 	mutex_lock(&i->all->lock);
-	s = find_locked(i, name);
+	s = snapshot_find_locked(i, name);
 	if (s)
 		copy_row(ret, s);
 	mutex_unlock(&i->all->lock);
-	return s ? 0 : not_found(err);
+	return s ? 0 : snapshot_not_found(err);
 }
 
 bool snapshot_exists(struct instance *i, const char *name)
@@ -103,7 +99,7 @@ bool snapshot_exists(struct instance *i, const char *name)
 	bool there;
 
 	mutex_lock(&i->all->lock);
-	there = find_locked(i, name) != NULL;
+	there = snapshot_find_locked(i, name) != NULL;
 	mutex_unlock(&i->all->lock);
 	return there;
 }
@@ -113,11 +109,11 @@ int snapshot_expiry(struct instance *i, const char *name, int64_t *ret_ns, struc
 	const struct db_snapshot *s;
 
 	mutex_lock(&i->all->lock);
-	s = find_locked(i, name);
+	s = snapshot_find_locked(i, name);
 	if (s)
 		*ret_ns = s->expires_ns;
 	mutex_unlock(&i->all->lock);
-	return s ? 0 : not_found(err);
+	return s ? 0 : snapshot_not_found(err);
 }
 
 /* --- making --- */
@@ -367,7 +363,7 @@ static int change_busy(struct instance *i, const struct db_snapshot *was, const 
 	if (r < 0)
 		return r;
 	mutex_lock(&i->all->lock);
-	s = find_locked(i, was->name);
+	s = snapshot_find_locked(i, was->name);
 	if (s) {
 		free(s->name);
 		s->name = xstrdup(name);
@@ -452,152 +448,6 @@ int snapshots_discard(struct instance *i, const struct storage_pool *pool, struc
 	return r;
 }
 
-/* --- restoring --- */
-
-/* The row as it is to be. Who the instance is on this host stays; how the tree's owners are shifted is the tree's. */
-static void make_restored(struct instance *i, const struct db_snapshot *s, struct db_instance *ret)
-{
-	static const char idmap[] = "volatile.last_state.idmap";
-
-	mutex_lock(&i->all->lock);
-	instance_row_copy(ret, &i->row);
-	mutex_unlock(&i->all->lock);
-	free(ret->architecture);
-	ret->architecture = xstrdup(s->architecture);
-	ret->ephemeral = s->ephemeral;
-	strmap_done(&ret->config);
-	strmap_copy(&ret->config, &s->config);
-	mapmap_copy(&ret->devices, &s->devices);
-	strv_copy(&ret->profiles, &s->profiles);
-	strmap_set(&ret->volatile_, idmap, strmap_get_or(&s->volatile_, idmap, "[]"));
-}
-
-/* May it be that now? The references are held. */
-static int check_restored(struct instance *i, struct db_instance *row, struct error *err)
-{
-	CLEANUP(instance_expanded_done) struct instance_expanded x = {0};
-	auto_strmap struct strmap changes = STRMAP_INIT;
-	const struct strmap *root;
-	const char *root_name;
-	int r;
-
-	mutex_lock(&i->all->lock);
-	r = instance_check(i->all, row, &i->row, NULL, &x, err);
-	mutex_unlock(&i->all->lock);
-	if (r == 0)
-		r = expand_root_disk(&x.devices, &root_name, &root, err);
-	if (r < 0)
-		return r;
-	if (!streq(strmap_get_or(root, "pool", ""), i->row.pool))
-		return error_set(err, 400,
-				 "The root disk of the snapshot is on storage pool \"%s\", the instance on \"%s\"",
-				 strmap_get_or(root, "pool", ""), i->row.pool);
-	nic_keys_complete(&x.devices, NULL, &row->volatile_, &changes);
-	nic_keys_merge(&row->volatile_, &changes);
-	return 0;
-}
-
-/* The trees change places, then the row says so. */
-static int exchange(struct instance *i, const struct storage_pool *pool, const struct db_snapshot *s,
-		    const struct db_instance *row, const char *staging, struct error *err)
-{
-	auto_free char *volume = instance_lxc_name(i);
-	auto_error struct error back = ERROR_INIT;
-	int r = storage_volume_copy(pool, staging, pool, STORAGE_VOLUME_SNAPSHOT, s->volume, err);
-
-	if (r == 0)
-		r = storage_volume_exchange(pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
-	if (r < 0)
-		return r;
-	r = db_instance_restored(i->all->store->db, row, err);
-	if (r < 0 && storage_volume_exchange(pool, staging, STORAGE_VOLUME_CONTAINER, volume, &back) < 0)
-		log_error("a restore is finished at the next start", LOG_STR("instance", volume), LOG_ERR(&back));
-	return r;
-}
-
-static int restore_held(struct instance *i, const struct db_snapshot *s, struct db_instance *row, struct error *err)
-{
-	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	auto_free char *staging = uuid_new();
-	auto_free char *note = xasprintf("%s/%" PRId64, staging, s->id);
-	auto_error struct error later = ERROR_INIT;
-	struct db *db = i->all->store->db;
-	int r = instance_pool_open(i->all, i->row.pool, &pool, err);
-
-	if (r == 0)
-		r = db_instance_set_phase(db, i->row.id, DB_RESTORING, note, err);
-	if (r < 0)
-		return r;
-	r = exchange(i, &pool, s, row, staging, err);
-	if (r == 0)
-		instance_take_row(i, row);
-	else if (db_instance_set_phase(db, i->row.id, DB_READY, NULL, &later) < 0)
-		log_error("a restore is finished at the next start", LOG_STR("instance", i->row.name), LOG_ERR(&later));
-	error_clear(&later);
-	if (storage_staging_discard(&pool, staging, &later) < 0)
-		log_warn("what was there before a restore is removed at the next start", LOG_ERR(&later));
-	return r;
-}
-
-static int restore_busy(struct instance *i, const char *name, struct error *err)
-{
-	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
-	CLEANUP(db_instance_done) struct db_instance row = {0};
-	int r = i->gone ? error_set(err, 404, "Instance not found") : snapshot_get(i, name, &s, err);
-
-	if (r == 0 && instance_state(i) != CONTAINER_STOPPED)
-		r = error_set(err, 400, "The instance is running: it was started meanwhile");
-	if (r < 0)
-		return r;
-	make_restored(i, &s, &row);
-	instances_hold_references(i->all);
-	r = check_restored(i, &row, err);
-	if (r == 0)
-		r = restore_held(i, &s, &row, err);
-	instances_release_references(i->all);
-	if (r == 0)
-		nics_write_entries(i, NULL);
-	return r;
-}
-
-/* Would it be refused? Then nothing is stopped. */
-static int try_check(struct instance *i, const char *name, struct error *err)
-{
-	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
-	CLEANUP(db_instance_done) struct db_instance row = {0};
-	int r = snapshot_get(i, name, &s, err);
-
-	if (r < 0)
-		return r;
-	make_restored(i, &s, &row);
-	instances_hold_references(i->all);
-	r = check_restored(i, &row, err);
-	instances_release_references(i->all);
-	return r;
-}
-
-int instance_restore(struct instance *i, const char *name, struct error *err)
-{
-	auto_error struct error start = ERROR_INIT;
-	bool running = instance_state(i) != CONTAINER_STOPPED;
-	int r = try_check(i, name, err);
-
-	if (r < 0)
-		return r;
-	instance_set_restarting(i, running);
-	if (running)
-		r = instance_stop(i, /* force= */ true, 0, err);
-	if (r == 0) {
-		mutex_lock(&i->busy);
-		r = restore_busy(i, name, err);
-		mutex_unlock(&i->busy);
-		if (running && instance_start(i, &start) < 0 && r == 0)
-			r = error_move(err, &start);
-	}
-	instance_set_restarting(i, false);
-	return r;
-}
-
 /* --- after a restart --- */
 
 struct by_id {
@@ -659,118 +509,4 @@ void snapshots_undo_unfinished(struct instances *all) UNSHARED
 {
 	for (size_t k = 0; k < all->n; k++)
 		undo_of(all->list[k]);
-}
-
-static const struct db_snapshot *find_by_note(struct instance *i) UNSHARED
-{
-	const char *slash = strchr(i->row.staging ? i->row.staging : "", '/');
-	uint64_t id = 0;
-
-	if (!slash || parse_u64(slash + 1, &id) < 0)
-		return NULL;
-	for (size_t k = 0; k < i->n_snapshots; k++)
-		if (i->snapshots[k]->id == (int64_t)id)
-			return i->snapshots[k];
-	return NULL;
-}
-
-/* Which of the two trees is in place is not known, but the snapshot is: it is put there (once more). */
-int snapshot_finish_restore(struct instance *i, struct error *err) UNSHARED
-{
-	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	CLEANUP(db_instance_done) struct db_instance row = {0};
-	const struct db_snapshot *s = find_by_note(i);
-	auto_free char *staging = uuid_new();
-	int r;
-
-	if (!s)
-		return error_set(err, 500, "The snapshot that instance %s was being restored from is missing",
-				 i->row.name);
-	log_info("finishing a restore", LOG_STR("instance", i->row.name), LOG_STR("snapshot", s->name));
-	make_restored(i, s, &row);
-	r = instance_pool_open(i->all, i->row.pool, &pool, err);
-	if (r == 0)
-		r = exchange(i, &pool, s, &row, staging, err);
-	if (r < 0)
-		return r;
-	row.phase = DB_READY;
-	free(TAKE_PTR(i->row.staging));
-	i->row.phase = DB_READY;
-	instance_take_row(i, &row);
-	return storage_staging_discard(&pool, staging, err);
-}
-
-/* --- rendering --- */
-
-static void render_expanded(struct instance *i, const struct db_snapshot *s, struct jsonw *w) REQUIRES(i->all->lock)
-{
-	CLEANUP(instance_expanded_done) struct instance_expanded x = {0};
-	auto_error struct error missing = ERROR_INIT;
-	/* borrows everything */
-	const struct db_instance view = {.project = i->row.project,
-					 .name = i->row.name,
-					 .config = s->config,
-					 .volatile_ = s->volatile_,
-					 .devices = s->devices,
-					 .profiles = s->profiles};
-
-	if (instance_expand(i->all, &view, NULL, &x, &missing) < 0)
-		error_ignore(&missing, "a profile of then is gone: what is left");
-	jsonw_kv_strmap(w, "expanded_config", &x.config);
-	jsonw_kv_mapmap(w, "expanded_devices", &x.devices);
-}
-
-static void render_locked(struct instance *i, const struct db_snapshot *s, struct jsonw *w) REQUIRES(i->all->lock)
-{
-	auto_strmap struct strmap config = STRMAP_INIT;
-
-	strmap_copy(&config, &s->config);
-	strmap_merge(&config, &s->volatile_);
-	jsonw_object_begin(w);
-	jsonw_kv_time(w, "expires_at", s->expires_ns);
-	jsonw_kv_str(w, "architecture", s->architecture);
-	jsonw_kv_strmap(w, "config", &config);
-	jsonw_kv_time(w, "created_at", s->created_ns);
-	jsonw_kv_mapmap(w, "devices", &s->devices);
-	jsonw_kv_bool(w, "ephemeral", s->ephemeral);
-	render_expanded(i, s, w);
-	jsonw_kv_time(w, "last_used_at", s->last_used_ns);
-	jsonw_kv_str(w, "name", s->name);
-	jsonw_kv_strv(w, "profiles", &s->profiles);
-	jsonw_kv_bool(w, "stateful", false);
-	jsonw_kv_int(w, "size", -1);
-	jsonw_object_end(w);
-}
-
-int snapshot_render(struct instance *i, const char *name, struct jsonw *w, struct error *err)
-{
-	const struct db_snapshot *s;
-
-	mutex_lock(&i->all->lock);
-	s = find_locked(i, name);
-	if (s)
-		render_locked(i, s, w);
-	mutex_unlock(&i->all->lock);
-	return s ? 0 : not_found(err);
-}
-
-void snapshots_render(struct instance *i, const char *prefix, bool objects, struct jsonw *w)
-{
-	mutex_lock(&i->all->lock);
-	jsonw_array_begin(w);
-	for (size_t k = 0; k < i->n_snapshots; k++) {
-		const struct db_snapshot *s = i->snapshots[k];
-		auto_free char *url = NULL;
-
-		if (s->phase != DB_READY)
-			continue;
-		if (objects) {
-			render_locked(i, s, w);
-			continue;
-		}
-		url = project_url(i->row.project, "/1.0/%s/%s/snapshots/%s", prefix, i->row.name, s->name);
-		jsonw_str(w, url);
-	}
-	jsonw_array_end(w);
-	mutex_unlock(&i->all->lock);
 }

@@ -12,6 +12,10 @@ void snapshots_undo_unfinished(struct instances *all);
 int snapshot_finish_restore(struct instance *i, struct error *err);
 /* The instance has started: make the snapshot that its schedule may want. */
 void snapshots_at_startup(struct instance *i);
+/* The ready one of that name, borrowed; NULL: none. */
+struct db_snapshot *snapshot_find_locked(struct instance *i, const char *name) REQUIRES(i->all->lock);
+/* Sets 404 `Snapshot not found`. */
+int snapshot_not_found(struct error *err);
 /* A copy of the row. Errors: 404. */
 int snapshot_get(struct instance *i, const char *name, struct db_snapshot *ret, struct error *err);
 /* Make copies of all snapshots of @from, for @to, which nobody else sees yet. */
