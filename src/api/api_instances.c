@@ -287,7 +287,10 @@ static int source_copy(struct api_call *c, struct source_body *src, struct insta
 	j->source = INSTANCE_SOURCE_COPY;
 	if (str_is_empty(src->source))
 		return error_set(err, 400, "Must specify a source instance");
+	/* whoever has a copy can read all that is in it, as who uses the instance can */
 	r = api_check_project(c, PERM_PROJECT_VIEW, project, err);
+	if (r == 0)
+		r = api_check_project(c, PERM_INSTANCE_USE, project, err);
 	if (r < 0)
 		return r;
 	if (src->live)

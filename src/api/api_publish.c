@@ -52,9 +52,12 @@ static char *make_metadata(const struct publish *p)
 	struct jsonw w = JSONW(&b);
 	bool ephemeral;
 
-	instance_current(p->instance, &architecture, &description, &ephemeral, &config, &devices, &profiles);
+	if (p->snapshot)
+		architecture = snapshot_architecture(p->instance, p->snapshot);
+	else
+		instance_current(p->instance, &architecture, &description, &ephemeral, &config, &devices, &profiles);
 	jsonw_object_begin(&w);
-	jsonw_kv_str(&w, "architecture", architecture);
+	jsonw_kv_str(&w, "architecture", architecture ? architecture : "");
 	jsonw_kv_int(&w, "creation_date", time_now_ns() / 1000000000);
 	if (p->request.expires_ns)
 		jsonw_kv_int(&w, "expiry_date", p->request.expires_ns / 1000000000);
@@ -137,7 +140,8 @@ int image_publish(struct api_call *c, const char *name, const char *compression,
 
 	if (str_is_empty(name))
 		return error_set(err, 400, "No source instance specified");
-	if (!authorize(&c->id, PERM_PROJECT_VIEW, c->project))
+	/* whoever has the image can read all that is in it, as who uses the instance can */
+	if (!authorize(&c->id, PERM_INSTANCE_USE, c->project))
 		return error_set(err, 403, "not authorized");
 	if (str_is_empty(compression))
 		compression = "gzip";

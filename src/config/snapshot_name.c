@@ -126,7 +126,12 @@ static char *numbered(const char *text, const struct strv *taken)
 		if (v >= next)
 			next = v + 1;
 	}
-	return xasprintf("%.*s%lld%s", (int)before_len, text, (long long)next, after);
+	for (;; next++) {
+		auto_free char *name = xasprintf("%.*s%lld%s", (int)before_len, text, (long long)next, after);
+
+		if (!strv_contains(taken, name))
+			return TAKE_PTR(name);
+	}
 }
 
 int snapshot_name_make(const char *pattern, int64_t now_ns, const struct strv *taken, char **ret, struct error *err)

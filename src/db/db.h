@@ -33,7 +33,8 @@ struct db_instance {
 	char *description;
 	char *pool;    /* where its root file system is */
 	char *staging; /* uuid of its tree while creating or deleting, new name (PROJECT/NAME to another project) while
-			  renaming, UUID/ID of the snapshot while restoring, else NULL */
+			  renaming, while restoring ID/BEFORE: of the snapshot, and of the volume there was
+			  (storage_volume_id()), else NULL */
 	bool ephemeral;
 	struct strmap config;    /* without volatile.* */
 	struct strmap volatile_; /* keys with their volatile. prefix */
@@ -60,6 +61,7 @@ struct db_snapshot {
 	int64_t created_ns;
 	int64_t last_used_ns;
 	int64_t expires_ns; /* TIME_GO_ZERO: never */
+	bool frozen;        /* while creating: the running container is held still for it */
 	enum db_phase phase;
 };
 
@@ -263,9 +265,15 @@ int db_project_delete(struct db *db, int64_t id, const char *name, struct error 
 /* Profiles. insert fills in row->id; 409 when the name is taken. */
 int db_profile_insert(struct db *db, struct db_profile *row, struct error *err);
 int db_profile_update(struct db *db, const struct db_profile *row, struct error *err);
-/* Rename, together with every instance that names it (rows given with their new profile lists). */
-int db_profile_rename(struct db *db, const struct db_profile *row, const struct db_instance *const *users,
-		      size_t n_users, struct error *err);
+/* An instance, or a snapshot, that names a profile. */
+struct db_profile_user {
+	int64_t id;
+	bool snapshot;
+	struct strv *profiles; /* borrowed */
+};
+/* Rename, together with all that name it (given with their new lists). */
+int db_profile_rename(struct db *db, const struct db_profile *row, const struct db_profile_user *users, size_t n_users,
+		      struct error *err);
 int db_profile_delete(struct db *db, int64_t id, struct error *err);
 
 /* Images. insert fills in row->id. */

@@ -150,19 +150,20 @@ int db_instance_delete(struct db *db, int64_t id, struct error *err)
 	return db_run(db, err, sql, "i", id);
 }
 
-int db_profile_rename(struct db *db, const struct db_profile *row, const struct db_instance *const *users,
-		      size_t n_users, struct error *err)
+int db_profile_rename(struct db *db, const struct db_profile *row, const struct db_profile_user *users, size_t n_users,
+		      struct error *err)
 {
 	static const char rename_sql[] = "UPDATE profiles SET name=? WHERE id=?";
-	static const char users_sql[] = "UPDATE instances SET profiles=? WHERE id=?";
+	static const char *const users_sql[] = {"UPDATE instances SET profiles=? WHERE id=?",
+						"UPDATE instance_snapshots SET profiles=? WHERE id=?"};
 	int r = db_begin(db, err);
 
 	if (r == 0)
 		r = db_run_locked(db, err, rename_sql, "si", row->name, row->id);
 	for (size_t i = 0; r == 0 && i < n_users; i++) {
-		auto_free char *profiles = strv_to_json(&users[i]->profiles);
+		auto_free char *profiles = strv_to_json(users[i].profiles);
 
-		r = db_run_locked(db, err, users_sql, "si", profiles, users[i]->id);
+		r = db_run_locked(db, err, users_sql[users[i].snapshot], "si", profiles, users[i].id);
 	}
 	return db_end(db, r, err);
 }

@@ -37,6 +37,7 @@ static int load_row(sqlite3_stmt *s, void *arg, struct error *err)
 		.last_used_ns = db_col_int(s, 12),
 		.expires_ns = db_col_int(s, 13),
 		.phase = (enum db_phase)db_col_int(s, 14),
+		.frozen = db_col_int(s, 15) != 0,
 	};
 	int rc = json_text_to_strmap(db_col_str(s, 7), &r.config, err);
 
@@ -58,25 +59,26 @@ int db_snapshots_load(struct db *db, void (*fn)(struct db_snapshot *row, void *a
 {
 	struct load l = {.fn = fn, .arg = arg};
 
-	return db_select(db, err,
-			 "SELECT id, instance_id, name, volume, staging, architecture, ephemeral, config, volatile,"
-			 " devices, profiles, created_at, last_used_at, expires_at, phase FROM instance_snapshots"
-			 " ORDER BY id",
-			 load_row, &l);
+	return db_select(
+		db, err,
+		"SELECT id, instance_id, name, volume, staging, architecture, ephemeral, config, volatile,"
+		" devices, profiles, created_at, last_used_at, expires_at, phase, frozen FROM instance_snapshots"
+		" ORDER BY id",
+		load_row, &l);
 }
 
 int db_snapshot_insert(struct db *db, struct db_snapshot *r, struct error *err)
 {
 	static const char sql[] =
 		"INSERT INTO instance_snapshots (instance_id, name, volume, staging, architecture, ephemeral, config,"
-		" volatile, devices, profiles, created_at, last_used_at, expires_at, phase)"
-		" VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+		" volatile, devices, profiles, created_at, last_used_at, expires_at, phase, frozen)"
+		" VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 	auto_free char *config = strmap_to_json(&r->config), *volatile_ = strmap_to_json(&r->volatile_);
 	auto_free char *devices = mapmap_to_json(&r->devices), *profiles = strv_to_json(&r->profiles);
 
-	return db_insert(db, err, &r->id, sql, "issssbssssiiii", r->instance_id, r->name, r->volume, r->staging,
+	return db_insert(db, err, &r->id, sql, "issssbssssiiiib", r->instance_id, r->name, r->volume, r->staging,
 			 r->architecture, (int)r->ephemeral, config, volatile_, devices, profiles, r->created_ns,
-			 r->last_used_ns, r->expires_ns, (int64_t)r->phase);
+			 r->last_used_ns, r->expires_ns, (int64_t)r->phase, (int)r->frozen);
 }
 
 int db_snapshot_set_phase(struct db *db, int64_t id, enum db_phase phase, const char *staging, struct error *err)

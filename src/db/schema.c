@@ -101,6 +101,9 @@ static const char *const steps[] = {
 	" config TEXT NOT NULL, volatile TEXT NOT NULL, devices TEXT NOT NULL, profiles TEXT NOT NULL,"
 	" created_at INTEGER NOT NULL, last_used_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,"
 	" phase INTEGER NOT NULL, UNIQUE (instance_id, name));",
+
+	/* the container is held still while it is being made */
+	"ALTER TABLE instance_snapshots ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0;",
 };
 
 int64_t schema_version(void)

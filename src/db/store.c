@@ -496,7 +496,7 @@ int store_network_remove(struct store *s, int64_t id, struct error *err)
 	return 0;
 }
 
-int store_profile_rename(struct store *s, const struct db_profile *row, const struct db_instance *const *users,
+int store_profile_rename(struct store *s, const struct db_profile *row, const struct db_profile_user *users,
 			 size_t n_users, struct error *err)
 {
 	int r = db_profile_rename(s->db, row, users, n_users, err);

@@ -100,7 +100,7 @@ int store_network_remove(struct store *s, int64_t id, struct error *err);
 int store_profile_add(struct store *s, struct db_profile *row, struct error *err);
 int store_profile_update(struct store *s, const struct db_profile *row, struct error *err);
 /* @users: as db_profile_rename(). */
-int store_profile_rename(struct store *s, const struct db_profile *row, const struct db_instance *const *users,
+int store_profile_rename(struct store *s, const struct db_profile *row, const struct db_profile_user *users,
 			 size_t n_users, struct error *err);
 int store_profile_remove(struct store *s, int64_t id, struct error *err);
 int store_image_add(struct store *s, struct db_image *row, struct error *err);

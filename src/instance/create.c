@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/timeutil.h"
 #include "config/expand.h"
+#include "instance/apparmor.h"
 #include "instance/nic_check.h"
 #include "instance/nics.h"
 #include "instance/project_check.h"
@@ -27,15 +28,14 @@ struct origin {
 
 static void take_origin(const struct origin *o, const struct instance_create_spec *spec, struct db_instance *row)
 {
-	static const char *const kept[] = {"volatile.base_image", "volatile.last_state.idmap"};
+	static const char base_image[] = "volatile.base_image";
 
 	if (!spec->profiles)
 		strv_copy(&row->profiles, o->profiles);
 	strmap_copy(&row->config, o->config);
 	mapmap_copy(&row->devices, o->devices);
 	row->architecture = xstrdup(o->architecture);
-	for (size_t k = 0; k < ARRAY_SIZE(kept); k++)
-		strmap_set(&row->volatile_, kept[k], strmap_get(o->volatile_, kept[k]));
+	strmap_set(&row->volatile_, base_image, strmap_get(o->volatile_, base_image));
 }
 
 static int take_from_original(struct instances *all, const struct instance_create_spec *spec, struct db_instance *row,
@@ -85,8 +85,8 @@ static int take_from_source(struct instances *all, const struct instance_create_
 	return 0;
 }
 
-/* State that an instance has on one server only: id ranges, and whether it ran. */
-static bool belongs_to_other_server(const char *key)
+/* State of one instance on one server: id ranges, how its tree's owners are shifted, and whether it ran. */
+static bool belongs_to_original(const char *key)
 {
 	return startswith(key, "volatile.idmap.") || startswith(key, "volatile.last_state.");
 }
@@ -106,14 +106,17 @@ static void set_identity(struct db_instance *row, bool received)
 		strmap_set(&row->volatile_, "volatile.apply_template", "copy");
 }
 
+static bool is_copied(const struct instance_create_spec *spec)
+{
+	return spec->source == INSTANCE_SOURCE_COPY || spec->source == INSTANCE_SOURCE_RECEIVE;
+}
+
 /* The client's configuration, without what is not the client's to set: of a copy it is left out, else refused. */
 static int take_config(struct instances *all, const struct instance_create_spec *spec, struct strmap *ret,
 		       struct error *err)
 {
-	bool copied = spec->source == INSTANCE_SOURCE_COPY || spec->source == INSTANCE_SOURCE_RECEIVE;
-
 	strmap_copy(ret, spec->config);
-	if (copied)
+	if (is_copied(spec))
 		return project_drop_volatile(all, spec->project, ret, err);
 	return project_check_volatile(all, spec->project, spec->name, &STRMAP_INIT, ret, err);
 }
@@ -153,7 +156,7 @@ static int make_row(struct instances *all, const struct instance_create_spec *sp
 	for (size_t k = 0; k < config.len; k++) {
 		const struct strmap_item *it = &config.items[k];
 
-		if (spec->source == INSTANCE_SOURCE_RECEIVE && belongs_to_other_server(it->key))
+		if (is_copied(spec) && belongs_to_original(it->key))
 			continue;
 		strmap_set(startswith(it->key, "volatile.") ? &row->volatile_ : &row->config, it->key,
 			   *it->value ? it->value : NULL);
@@ -218,6 +221,8 @@ static int reserve(struct instances *all, const struct instance_create_spec *spe
 	mutex_lock(&all->lock);
 	r = instance_check(all, &row, NULL, NULL, &x, err);
 	mutex_unlock(&all->lock);
+	if (r == 0 && spec->with_snapshots)
+		r = project_allows_snapshots(all, row.project, err);
 	if (r == 0)
 		r = expand_root_disk(&x.devices, &root_name, &root, err);
 	if (r == 0) {
@@ -257,54 +262,56 @@ static int fill_from_image(struct instances *all, const struct storage_pool *poo
 	return r;
 }
 
-static int fill_from_snapshot(struct instances *all, const struct storage_pool *pool, const struct db_instance *row,
+/* How the owners of its tree are shifted: "[]" or a JSON list. */
+static int note_idmap(struct instance *i, const char *text, struct error *err)
+{
+	static const char key[] = "volatile.last_state.idmap";
+
+	if (streq(strmap_get_or(&i->row.volatile_, key, ""), text))
+		return 0;
+	/* nobody sees this row yet; the lock is for those who walk the list */
+	mutex_lock(&i->all->lock);
+	strmap_set(&i->row.volatile_, key, text);
+	mutex_unlock(&i->all->lock);
+	return db_instance_set_volatile(i->all->store->db, &i->row, err);
+}
+
+static int fill_from_snapshot(struct instance *i, const struct storage_pool *pool,
 			      const struct instance_create_spec *spec, struct error *err)
 {
 	CLEANUP(storage_pool_done) struct storage_pool src = STORAGE_POOL_INIT;
 	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
-	struct instance *original = spec->original;
-	int r;
+	int r = snapshot_get(spec->original, spec->snapshot, &s, err);
 
-	mutex_lock(&original->busy);
-	r = snapshot_get(original, spec->snapshot, &s, err);
 	if (r == 0)
-		r = instance_pool_open(all, original->row.pool, &src, err);
+		r = note_idmap(i, strmap_get_or(&s.volatile_, "volatile.last_state.idmap", "[]"), err);
 	if (r == 0)
-		r = storage_volume_copy(pool, row->staging, &src, STORAGE_VOLUME_SNAPSHOT, s.volume, err);
-	mutex_unlock(&original->busy);
-	return r;
+		r = instance_pool_open(i->all, spec->original->row.pool, &src, err);
+	return r < 0 ? r : snapshot_copy_volume(pool, i->row.staging, &src, &s, err);
 }
 
-static int fill_from_copy(struct instances *all, const struct storage_pool *pool, const struct db_instance *row,
-			  struct instance *original, struct error *err)
+/* Its tree and what says how that is shifted, at one moment. */
+static int fill_from_copy(struct instance *i, const struct storage_pool *pool, struct instance *original,
+			  struct error *err)
 {
 	CLEANUP(storage_pool_done) struct storage_pool src = STORAGE_POOL_INIT;
-	auto_free char *volume = NULL;
-	auto_free char *src_pool = NULL;
+	struct instances *all = i->all;
+	auto_free char *volume = NULL, *src_pool = NULL, *idmap = NULL;
 	int r;
 
-	mutex_lock(&original->busy);
+	instance_begin(original);
 	mutex_lock(&all->lock);
+	mutex_is_held(&original->all->lock);
 	volume = instance_full_name(original->row.project, original->row.name);
 	src_pool = xstrdup(original->row.pool);
+	idmap = xstrdup(strmap_get_or(&original->row.volatile_, "volatile.last_state.idmap", "[]"));
 	mutex_unlock(&all->lock);
-	r = original->gone ? error_set(err, 404, "Instance not found") : instance_pool_open(all, src_pool, &src, err);
+	r = original->gone ? error_set(err, 404, "Instance not found") : note_idmap(i, idmap, err);
 	if (r == 0)
-		r = storage_volume_copy(pool, row->staging, &src, STORAGE_VOLUME_CONTAINER, volume, err);
+		r = instance_pool_open(all, src_pool, &src, err);
+	if (r == 0)
+		r = storage_volume_copy(pool, i->row.staging, &src, STORAGE_VOLUME_CONTAINER, volume, err);
 	mutex_unlock(&original->busy);
-	return r;
-}
-
-static int note_idmap(struct instance *i, const struct idmap *map, struct error *err)
-{
-	auto_free char *text = idmap_to_json(map);
-	int r;
-
-	/* nobody sees this row yet; the lock is for those who walk the list */
-	mutex_lock(&i->all->lock);
-	strmap_set(&i->row.volatile_, "volatile.last_state.idmap", text);
-	mutex_unlock(&i->all->lock);
-	r = db_instance_set_volatile(i->all->store->db, &i->row, err);
 	return r;
 }
 
@@ -319,6 +326,7 @@ static int fill_from_server(const struct storage_pool *pool, struct instance *i,
 	auto_strmap struct strmap config = STRMAP_INIT;
 	auto_idmap struct idmap map = IDMAP_INIT;
 	struct instance_volume volume = {.idmap = &map, .compress = is_compressed(pool)};
+	auto_free char *text = NULL;
 	auto_close int fd = -EBADF;
 	uint64_t removed = 0;
 	int r = storage_volume_create_empty(pool, i->row.staging, err);
@@ -335,21 +343,13 @@ static int fill_from_server(const struct storage_pool *pool, struct instance *i,
 	if (r == 0)
 		r = storage_received_check(fd, strmap_get_bool(&config, "security.privileged", false), &removed, err);
 	if (r == 0)
-		r = note_idmap(i, &map, err);
+		text = idmap_to_json(&map);
+	if (r == 0)
+		r = note_idmap(i, text, err);
 	if (r == 0 && removed)
 		log_warn("device nodes of a received instance were left out, as it is unprivileged",
 			 LOG_STR("instance", i->row.name), LOG_INT("nodes", removed));
 	return r;
-}
-
-/* The other server may remove its own as soon as it hears that ours is there: it must outlive a loss of power. */
-static int make_durable(const struct storage_pool *pool, const char *volume, struct error *err)
-{
-	auto_close int fd = storage_volume_open(pool, STORAGE_VOLUME_CONTAINER, volume, err);
-
-	if (fd < 0)
-		return fd;
-	return syncfs(fd) < 0 ? error_errno(err, errno, "Write out the volume %s", volume) : 0;
 }
 
 static int fill(struct instances *all, const struct instance_create_spec *spec, struct instance *i, struct error *err)
@@ -368,8 +368,8 @@ static int fill(struct instances *all, const struct instance_create_spec *spec, 
 		r = fill_from_image(all, &pool, &i->row, spec->fingerprint, err);
 		break;
 	case INSTANCE_SOURCE_COPY:
-		r = spec->snapshot ? fill_from_snapshot(all, &pool, &i->row, spec, err)
-				   : fill_from_copy(all, &pool, &i->row, spec->original, err);
+		r = spec->snapshot ? fill_from_snapshot(i, &pool, spec, err)
+				   : fill_from_copy(i, &pool, spec->original, err);
 		break;
 	case INSTANCE_SOURCE_RECEIVE:
 		r = fill_from_server(&pool, i, spec, err);
@@ -377,8 +377,9 @@ static int fill(struct instances *all, const struct instance_create_spec *spec, 
 	}
 	if (r == 0)
 		r = storage_volume_commit(&pool, i->row.staging, STORAGE_VOLUME_CONTAINER, volume, err);
+	/* the other server may remove its own as soon as it hears that ours is there */
 	if (r == 0 && spec->source == INSTANCE_SOURCE_RECEIVE)
-		r = make_durable(&pool, volume, err);
+		r = storage_pool_sync(&pool, err);
 	return r;
 }
 
@@ -478,7 +479,7 @@ int instance_with_volume(struct instance *i,
 {
 	int r;
 
-	mutex_lock(&i->busy);
+	instance_begin(i);
 	if (i->gone)
 		r = error_set(err, 404, "Instance not found");
 	else if (instance_state(i) != CONTAINER_STOPPED)
@@ -495,8 +496,12 @@ int instance_remove_side_folders(struct instances *all, const char *volume, stru
 	auto_free char *devices = path_join(all->devices_dir, volume);
 	auto_free char *seccomp = path_join(all->seccomp_dir, volume);
 	auto_free char *lxc = path_join(all->lxd_dir, "containers", volume);
+	auto_free char *profile = apparmor_profile_name(volume, all->lxd_dir);
+	auto_free char *apparmor = path_join(all->apparmor_dir, profile);
 	int r = path_remove_tree(AT_FDCWD, logs, err);
 
+	if (r == 0)
+		r = apparmor_unload(apparmor, err);
 	if (r == 0)
 		r = path_remove_tree(AT_FDCWD, devices, err);
 	if (r == 0)
@@ -544,7 +549,7 @@ int instance_delete(struct instance *i, struct error *err)
 	auto_strmap struct strmap config = STRMAP_INIT;
 	int r;
 
-	mutex_lock(&i->busy);
+	instance_begin(i);
 	r = instance_expanded_config(i, &config, err);
 	if (i->gone)
 		r = error_set(err, 404, "Instance not found");

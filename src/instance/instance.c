@@ -266,7 +266,6 @@ static int undo_row(struct instances *all, struct instance *i, struct error *err
 {
 	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
 	auto_free char *volume = instance_full_name(i->row.project, i->row.name);
-	auto_free char *logs = path_join(all->logs_dir, volume);
 	int r = instance_pool_open(all, i->row.pool, &pool, err);
 
 	log_info("removing unfinished instance", LOG_STR("instance", i->row.name));
@@ -275,7 +274,7 @@ static int undo_row(struct instances *all, struct instance *i, struct error *err
 	if (r == 0)
 		r = storage_volume_discard(&pool, i->row.staging, STORAGE_VOLUME_CONTAINER, volume, err);
 	if (r == 0)
-		r = path_remove_tree(AT_FDCWD, logs, err);
+		r = instance_remove_side_folders(all, volume, err);
 	if (r == 0)
 		r = db_instance_delete(all->store->db, i->row.id, err);
 	if (r < 0)
@@ -332,7 +331,7 @@ static void undo_unfinished(struct instances *all) UNSHARED
 		if (i->row.phase == DB_RENAMING)
 			r = undo_rename(all, i, &err);
 		else if (i->row.phase == DB_RESTORING)
-			r = snapshot_finish_restore(i, &err);
+			r = snapshot_end_restore(i, &err);
 		else if (i->row.phase != DB_READY)
 			r = undo_row(all, i, &err);
 		if (r < 0)
@@ -379,7 +378,8 @@ static void adopt(struct instance *i, const char *name, struct container_process
 {
 	auto_error struct error err = ERROR_INIT;
 
-	if (i->thaw && p->state == CONTAINER_FROZEN && container_unfreeze(i->all->host, name, &err) == 0)
+	if (snapshots_were_freezing(i) && p->state == CONTAINER_FROZEN &&
+	    container_unfreeze(i->all->host, name, &err) == 0)
 		p->state = CONTAINER_RUNNING;
 	instance_adopt_process(i, p);
 }
@@ -463,13 +463,13 @@ int instances_new(const struct instances_spec *spec, struct instances **ret, str
 	if (r == 0) {
 		open_pools(all);
 		undo_unfinished(all);
-		snapshots_undo_unfinished(all);
 	}
 	if (r < 0) {
 		instances_free(all);
 		return r;
 	}
 	find_running(all);
+	snapshots_undo_unfinished(all);
 	*ret = all;
 	return 0;
 }

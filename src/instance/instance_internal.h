@@ -54,7 +54,7 @@ struct instance {
 	struct db_instance row; /* project and name stay readable for the life of the instance, also without the lock */
 	struct strv old_names;  /* what renames left, for readers of row.name */
 	unsigned stops;         /* how often it has stopped: for waiting */
-	bool restarting;        /* its stop is half of a restart: an ephemeral one stays */
+	unsigned restarting;    /* operations for which a stop is half of a restart: an ephemeral one stays */
 	bool rebooting;         /* it ended to reboot, and liblxc could not do it */
 	off_t log_mark;         /* where liblxc's log of this run begins */
 	bool gone;              /* deleted: whoever waited for busy gives up */
@@ -68,7 +68,6 @@ struct instance {
 	unsigned json_generation;       /* of the store, whose profiles it was made with */
 	struct db_snapshot **snapshots; /* oldest first */
 	size_t n_snapshots;
-	bool thaw; /* at the start of the daemon: a snapshot of it was cut, for which it was held still */
 };
 
 /* Forget the cached object. */
@@ -120,8 +119,20 @@ bool instance_reboot_failed(struct instance *i);
 void instance_after_stop(struct instance *i);
 /* Logs and what else is kept of an instance beside its volume, under liblxc's name of it. */
 int instance_remove_side_folders(struct instances *all, const char *volume, struct error *err);
-/* Its stop is half of a restart (or a restore): an ephemeral one stays. */
-void instance_set_restarting(struct instance *i, bool restarting);
+/* Take busy for new work: what nobody has cleaned up yet after a container that ended by itself is done first. */
+void instance_begin(struct instance *i) TSA(acquire_capability(i->busy));
+/* The container has stopped, and has been cleaned up after. Errors: 400 it runs; those of a start. */
+int instance_start_busy(struct instance *i, struct error *err);
+
+struct restart {
+	bool force;
+	int64_t timeout_ms;
+	/* with busy held, between stop and start; NULL: nothing. After its failure the container starts nevertheless */
+	int (*between)(struct instance *i, void *arg, struct error *err);
+	void *arg;
+};
+/* Stop and start a running instance, which stays if it is ephemeral. Errors: of the first step that fails. */
+int instance_restart_around(struct instance *i, const struct restart *how, struct error *err);
 /* The new row in memory; project and name are those of the old one. @row is taken. */
 void instance_take_row(struct instance *i, struct db_instance *row);
 /* A deep copy, but for the phase's staging. */

@@ -21,6 +21,25 @@ static void moved_done(struct moved *m)
 	free(m->volume);
 }
 
+/* After a failure. When that fails, too, nobody works on the instance until a restart has put it back. */
+static void move_back(struct instance *i, const struct storage_pool *pool, const char *new_volume,
+		      const char *old_volume)
+{
+	auto_error struct error err = ERROR_INIT;
+	int r = new_volume ? storage_volume_rename(pool, STORAGE_VOLUME_CONTAINER, new_volume, old_volume, &err) : 0;
+
+	if (r == 0)
+		r = db_instance_set_phase(i->all->store->db, i->row.id, DB_READY, NULL, &err);
+	if (r == 0)
+		return;
+	log_error("an instance is out of reach until the daemon's next start, which undoes its move",
+		  LOG_STR("instance", old_volume), LOG_ERR(&err));
+	mutex_lock(&i->all->lock);
+	i->row.phase = DB_RENAMING;
+	i->gone = true;
+	mutex_unlock(&i->all->lock);
+}
+
 /*
  * The tree gets its new name, then the row, which has said before what is under way: a restart finds the tree under
  * either name and puts the old one back. What fails is undone, or at the next start.
@@ -30,7 +49,6 @@ static int move_tree(struct instance *i, const struct moved *m, struct error *er
 	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
 	auto_free char *staging = xasprintf("%s/%s", m->project, m->name);
 	auto_free char *old_volume = instance_lxc_name(i);
-	auto_error struct error undo = ERROR_INIT;
 	struct db *db = i->all->store->db;
 	int r = instance_pool_open(i->all, i->row.pool, &pool, err);
 
@@ -39,13 +57,13 @@ static int move_tree(struct instance *i, const struct moved *m, struct error *er
 	if (r < 0)
 		return r;
 	r = storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, old_volume, m->volume, err);
-	if (r == 0) {
-		r = db_instance_move(db, i->row.id, m->project, m->name, err);
-		if (r < 0)
-			storage_volume_rename(&pool, STORAGE_VOLUME_CONTAINER, m->volume, old_volume, &undo);
+	if (r < 0) {
+		move_back(i, &pool, NULL, old_volume);
+		return r;
 	}
-	if (r < 0 && db_instance_set_phase(db, i->row.id, DB_READY, NULL, &undo) < 0)
-		log_error("failed move is undone at the next start", LOG_STR("instance", old_volume), LOG_ERR(&undo));
+	r = db_instance_move(db, i->row.id, m->project, m->name, err);
+	if (r < 0)
+		move_back(i, &pool, m->volume, old_volume);
 	return r;
 }
 
@@ -123,7 +141,7 @@ int instance_rename(struct instance *i, const char *name, struct error *err)
 {
 	int r;
 
-	mutex_lock(&i->busy);
+	instance_begin(i);
 	if (i->gone)
 		r = error_set(err, 404, "Instance not found");
 	else if (instance_state(i) != CONTAINER_STOPPED)
@@ -215,7 +233,7 @@ int instance_move(struct instance *i, const char *project, const char *name, str
 		.project = xstrdup(project), .name = xstrdup(name), .volume = instance_full_name(project, name)};
 	int r;
 
-	mutex_lock(&i->busy);
+	instance_begin(i);
 	if (i->gone)
 		r = error_set(err, 404, "Instance not found");
 	else if (instance_state(i) != CONTAINER_STOPPED)

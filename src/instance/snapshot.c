@@ -69,11 +69,14 @@ static void copy_row(struct db_snapshot *to, const struct db_snapshot *from)
 		.instance_id = from->instance_id,
 		.name = xstrdup(from->name),
 		.volume = xstrdup(from->volume),
+		.staging = xstrdup_null(from->staging),
 		.architecture = xstrdup(from->architecture),
 		.ephemeral = from->ephemeral,
 		.created_ns = from->created_ns,
 		.last_used_ns = from->last_used_ns,
 		.expires_ns = from->expires_ns,
+		.frozen = from->frozen,
+		.phase = from->phase,
 	};
 	strmap_copy(&to->config, &from->config);
 	strmap_copy(&to->volatile_, &from->volatile_);
@@ -92,6 +95,18 @@ int snapshot_get(struct instance *i, const char *name, struct db_snapshot *ret, 
 		copy_row(ret, s);
 	mutex_unlock(&i->all->lock);
 	return s ? 0 : snapshot_not_found(err);
+}
+
+char *snapshot_architecture(struct instance *i, const char *name)
+{
+	const struct db_snapshot *s;
+	char *architecture;
+
+	mutex_lock(&i->all->lock);
+	s = snapshot_find_locked(i, name);
+	architecture = s ? xstrdup(s->architecture) : NULL;
+	mutex_unlock(&i->all->lock);
+	return architecture;
 }
 
 bool snapshot_exists(struct instance *i, const char *name)
@@ -116,13 +131,42 @@ int snapshot_expiry(struct instance *i, const char *name, int64_t *ret_ns, struc
 	return s ? 0 : snapshot_not_found(err);
 }
 
+static struct db_snapshot *find_id_locked(struct instance *i, int64_t id) REQUIRES(i->all->lock)
+{
+	for (size_t k = 0; k < i->n_snapshots; k++)
+		if (i->snapshots[k]->id == id)
+			return i->snapshots[k];
+	return NULL;
+}
+
+static bool is_gone(struct instance *i)
+{
+	bool gone;
+
+	mutex_lock(&i->all->lock);
+	gone = i->gone;
+	mutex_unlock(&i->all->lock);
+	return gone;
+}
+
+/*
+ * For who has read a snapshot to the end without being alone with its instance: a removal begins by taking the volume's
+ * name away, so what still has its name was whole.
+ */
+static int check_there(const struct storage_pool *pool, const struct db_snapshot *s, struct error *err)
+{
+	auto_error struct error absent = ERROR_INIT;
+	auto_close int fd = storage_volume_open(pool, STORAGE_VOLUME_SNAPSHOT, s->volume, &absent);
+
+	return fd < 0 ? error_set(err, 404, "Snapshot \"%s\" was removed while it was being read", s->name) : 0;
+}
+
 /* --- making --- */
 
 /* The instance as it is at this moment. */
 static void take_state(struct instance *i, struct db_snapshot *row)
 {
 	mutex_lock(&i->all->lock);
-	row->instance_id = i->row.id;
 	row->architecture = xstrdup(i->row.architecture);
 	row->ephemeral = i->row.ephemeral;
 	strmap_copy(&row->config, &i->row.config);
@@ -133,11 +177,13 @@ static void take_state(struct instance *i, struct db_snapshot *row)
 	mutex_unlock(&i->all->lock);
 }
 
-static void names_of(struct instance *i, struct strv *ret)
+/* Ready ones, or all: also those whose removal has failed, for their names are taken. */
+static void names_of(struct instance *i, bool ready, struct strv *ret)
 {
 	mutex_lock(&i->all->lock);
 	for (size_t k = 0; k < i->n_snapshots; k++)
-		strv_add(ret, i->snapshots[k]->name);
+		if (!ready || i->snapshots[k]->phase == DB_READY)
+			strv_add(ret, i->snapshots[k]->name);
 	mutex_unlock(&i->all->lock);
 }
 
@@ -147,7 +193,7 @@ static int choose_name(struct instance *i, const char *wanted, const struct strm
 	auto_strv struct strv taken = STRV_INIT;
 	int r;
 
-	names_of(i, &taken);
+	names_of(i, /* ready= */ false, &taken);
 	if (str_is_empty(wanted)) {
 		r = snapshot_name_make(strmap_get_or(config, "snapshots.pattern", "snap%d"), row->created_ns, &taken,
 				       &row->name, err);
@@ -180,115 +226,203 @@ static int make_row(struct instance *i, const char *name, const int64_t *expires
 	if (r < 0)
 		return r;
 	take_state(i, row);
-	row->volume = uuid_new();
-	row->staging = uuid_new();
-	row->phase = DB_CREATING;
 	return 0;
 }
 
-/* What is written meanwhile would be there in part: a running container is held still. */
+/* Is it running? Then it is held still while its tree is copied: what is written meanwhile would be there in part. */
+static bool wants_freeze(struct instance *i)
+{
+	return instance_state(i) == CONTAINER_RUNNING;
+}
+
+/* A container that could not be let go on is shown as what it is, so that its user can. */
+static void thaw(struct instance *i, const char *volume)
+{
+	auto_error struct error err = ERROR_INIT;
+
+	if (container_unfreeze(i->all->host, volume, &err) == 0)
+		return;
+	log_error("the container stays frozen after a snapshot", LOG_STR("instance", volume), LOG_ERR(&err));
+	mutex_lock(&i->all->lock);
+	if (i->state == CONTAINER_RUNNING)
+		i->state = CONTAINER_FROZEN;
+	instance_touch_locked(i);
+	mutex_unlock(&i->all->lock);
+}
+
 static int copy_volume(struct instance *i, const struct storage_pool *pool, const struct db_snapshot *row,
 		       struct error *err)
 {
 	auto_free char *volume = instance_lxc_name(i);
-	auto_error struct error thaw = ERROR_INIT;
-	bool freeze = instance_state(i) == CONTAINER_RUNNING;
-	int r = freeze ? container_freeze(i->all->host, volume, err) : 0;
+	int r = row->frozen ? container_freeze(i->all->host, volume, err) : 0;
 
-	if (r < 0)
-		return r;
-	r = storage_volume_copy(pool, row->staging, pool, STORAGE_VOLUME_CONTAINER, volume, err);
-	if (freeze && container_unfreeze(i->all->host, volume, &thaw) < 0)
-		log_error("the container stays frozen after a snapshot", LOG_STR("instance", volume), LOG_ERR(&thaw));
+	if (r == 0)
+		r = storage_volume_copy(pool, row->staging, pool, STORAGE_VOLUME_CONTAINER, volume, err);
+	if (row->frozen)
+		thaw(i, volume);
 	return r;
 }
 
-/* The tree and the row of one that came to nothing. */
-static void undo(struct instance *i, const struct storage_pool *pool, const struct db_snapshot *row)
+/* The tree and the row of one that is not to be; it stays in the list, unready, for as long as the row does. */
+static int clear_away(struct instance *i, const struct storage_pool *pool, const struct db_snapshot *row,
+		      struct error *err)
 {
-	auto_error struct error err = ERROR_INIT;
-	int r = storage_volume_discard(pool, row->staging, STORAGE_VOLUME_SNAPSHOT, row->volume, &err);
+	int64_t id = row->id;
+	int r = storage_volume_discard(pool, row->staging, STORAGE_VOLUME_SNAPSHOT, row->volume, err);
 
 	if (r == 0)
-		r = db_snapshot_delete(i->all->store->db, row->id, &err);
+		r = db_snapshot_delete(i->all->store->db, id, err);
 	if (r < 0)
-		log_error("unfinished snapshot is removed at the next start", LOG_STR("instance", i->row.name),
-			  LOG_STR("snapshot", row->name), LOG_ERR(&err));
+		return r;
+	mutex_lock(&i->all->lock);
+	drop_locked(i, id);
+	mutex_unlock(&i->all->lock);
+	return 0;
 }
 
-static int create_busy(struct instance *i, struct db_snapshot *row, struct error *err)
+/* The row is in the database and the list, in phase creating: now its volume, then it is ready. */
+static int finish(struct instance *i, const struct storage_pool *pool, const struct db_snapshot *row, int copied,
+		  struct error *err)
 {
-	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	struct db *db = i->all->store->db;
-	int r = instance_pool_open(i->all, i->row.pool, &pool, err);
+	auto_error struct error undo = ERROR_INIT;
+	struct db_snapshot *s = NULL;
+	int r = copied;
 
 	if (r == 0)
-		r = db_snapshot_insert(db, row, err);
+		r = storage_volume_commit(pool, row->staging, STORAGE_VOLUME_SNAPSHOT, row->volume, err);
+	if (r == 0)
+		r = storage_pool_sync(pool, err);
+	if (r == 0)
+		r = db_snapshot_set_phase(i->all->store->db, row->id, DB_READY, NULL, err);
+	if (r < 0 && clear_away(i, pool, row, &undo) < 0)
+		log_error("unfinished snapshot is removed later", LOG_STR("instance", i->row.name),
+			  LOG_STR("snapshot", row->name), LOG_ERR(&undo));
+	if (r < 0)
+		return r;
+	mutex_lock(&i->all->lock);
+	s = find_id_locked(i, row->id);
+	free(TAKE_PTR(s->staging));
+	s->phase = DB_READY;
+	instance_touch_locked(i);
+	mutex_unlock(&i->all->lock);
+	return 0;
+}
+
+/* In phase creating. */
+static int insert(struct instance *i, struct db_snapshot *row, struct error *err)
+{
+	struct db_snapshot copy;
+	int r;
+
+	row->instance_id = i->row.id;
+	row->staging = uuid_new();
+	row->phase = DB_CREATING;
+	r = db_snapshot_insert(i->all->store->db, row, err);
+	if (r < 0)
+		return r;
+	copy_row(&copy, row);
+	mutex_lock(&i->all->lock);
+	push_locked(i, &copy);
+	mutex_unlock(&i->all->lock);
+	return 0;
+}
+
+static int create_busy(struct instance *i, struct db_snapshot *row, const _Atomic bool *stop, struct error *err)
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	int r = instance_pool_open(i->all, i->row.pool, &pool, err);
+
+	pool.stop = stop;
+	row->volume = uuid_new();
+	row->frozen = wants_freeze(i);
+	if (r == 0)
+		r = insert(i, row, err);
 	if (r < 0)
 		return r;
 	r = copy_volume(i, &pool, row, err);
-	if (r == 0)
-		r = storage_volume_commit(&pool, row->staging, STORAGE_VOLUME_SNAPSHOT, row->volume, err);
-	if (r == 0)
-		r = db_snapshot_set_phase(db, row->id, DB_READY, NULL, err);
-	if (r < 0) {
-		undo(i, &pool, row);
-		return r;
+	return finish(i, &pool, row, r, err);
+}
+
+/* What an earlier operation could not remove, and nobody sees. */
+static void retry_clearing(struct instance *i)
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	auto_error struct error err = ERROR_INIT;
+	struct db_snapshot row;
+	bool left = true;
+	int r = 0;
+
+	while (left && r == 0) {
+		left = false;
+		mutex_lock(&i->all->lock);
+		for (size_t k = 0; k < i->n_snapshots && !left; k++) {
+			left = i->snapshots[k]->phase != DB_READY;
+			if (left)
+				copy_row(&row, i->snapshots[k]);
+		}
+		mutex_unlock(&i->all->lock);
+		if (!left)
+			return;
+		r = pool.name ? 0 : instance_pool_open(i->all, i->row.pool, &pool, &err);
+		if (r == 0)
+			r = clear_away(i, &pool, &row, &err);
+		db_snapshot_done(&row);
 	}
-	row->phase = DB_READY;
-	mutex_lock(&i->all->lock);
-	push_locked(i, row);
-	mutex_unlock(&i->all->lock);
-	return 0;
+	if (r < 0)
+		log_error("unfinished snapshot is removed later", LOG_STR("instance", i->row.name), LOG_ERR(&err));
+}
+
+static int make(struct instance *i, const char *name, const int64_t *expires_ns, const _Atomic bool *stop,
+		char **ret_name, struct error *err)
+{
+	CLEANUP(db_snapshot_done) struct db_snapshot row = {0};
+	int r;
+
+	instance_begin(i);
+	retry_clearing(i);
+	r = i->gone ? error_set(err, 404, "Instance not found") : make_row(i, name, expires_ns, &row, err);
+	if (r == 0)
+		r = create_busy(i, &row, stop, err);
+	mutex_unlock(&i->busy);
+	if (r == 0)
+		*ret_name = TAKE_PTR(row.name);
+	return r;
 }
 
 int instance_snapshot(struct instance *i, const char *name, const int64_t *expires_ns, char **ret_name,
 		      struct error *err)
 {
-	CLEANUP(db_snapshot_done) struct db_snapshot row = {0};
-	auto_free char *made = NULL;
-	int r;
+	return make(i, name, expires_ns, NULL, ret_name, err);
+}
 
-	mutex_lock(&i->busy);
-	r = i->gone ? error_set(err, 404, "Instance not found") : make_row(i, name, expires_ns, &row, err);
-	made = xstrdup_null(row.name);
-	if (r == 0)
-		r = create_busy(i, &row, err);
-	mutex_unlock(&i->busy);
-	if (r == 0)
-		*ret_name = TAKE_PTR(made);
-	return r;
+int snapshot_make_scheduled(struct instance *i, const _Atomic bool *stop, char **ret_name, struct error *err)
+{
+	return make(i, NULL, NULL, stop, ret_name, err);
+}
+
+int snapshot_copy_volume(const struct storage_pool *pool, const char *staging, const struct storage_pool *src,
+			 const struct db_snapshot *s, struct error *err)
+{
+	int r = storage_volume_copy(pool, staging, src, STORAGE_VOLUME_SNAPSHOT, s->volume, err);
+
+	return r < 0 ? r : check_there(src, s, err);
 }
 
 /* One snapshot of another instance, as one of ours. */
 static int copy_one(struct instance *to, const struct storage_pool *pool, const struct storage_pool *src,
-		    struct db_snapshot *row, struct error *err)
+		    const struct db_snapshot *original, struct error *err)
 {
-	auto_free char *volume = TAKE_PTR(row->volume);
-	struct db *db = to->all->store->db;
+	CLEANUP(db_snapshot_done) struct db_snapshot row = {0};
 	int r;
 
-	row->instance_id = to->row.id;
-	row->volume = uuid_new();
-	row->staging = uuid_new();
-	row->phase = DB_CREATING;
-	r = db_snapshot_insert(db, row, err);
+	copy_row(&row, original);
+	free(row.volume);
+	row.volume = uuid_new();
+	r = insert(to, &row, err);
 	if (r < 0)
 		return r;
-	r = storage_volume_copy(pool, row->staging, src, STORAGE_VOLUME_SNAPSHOT, volume, err);
-	if (r == 0)
-		r = storage_volume_commit(pool, row->staging, STORAGE_VOLUME_SNAPSHOT, row->volume, err);
-	if (r == 0)
-		r = db_snapshot_set_phase(db, row->id, DB_READY, NULL, err);
-	if (r < 0) {
-		undo(to, pool, row);
-		return r;
-	}
-	row->phase = DB_READY;
-	mutex_lock(&to->all->lock);
-	push_locked(to, row);
-	mutex_unlock(&to->all->lock);
-	return 0;
+	r = snapshot_copy_volume(pool, row.staging, src, original, err);
+	return finish(to, pool, &row, r, err);
 }
 
 int snapshots_copy(struct instance *to, struct instance *from, struct error *err)
@@ -297,10 +431,12 @@ int snapshots_copy(struct instance *to, struct instance *from, struct error *err
 	auto_strv struct strv names = STRV_INIT;
 	int r = instance_pool_open(to->all, to->row.pool, &pool, err);
 
-	mutex_lock(&from->busy);
 	if (r == 0)
 		r = instance_pool_open(from->all, from->row.pool, &src, err);
-	names_of(from, &names);
+	names_of(from, /* ready= */ true, &names);
+	/* moved away: another has its snapshots */
+	if (r == 0 && is_gone(from))
+		r = error_set(err, 404, "Instance not found");
 	for (size_t k = 0; k < names.len && r == 0; k++) {
 		CLEANUP(db_snapshot_done) struct db_snapshot row = {0};
 
@@ -308,7 +444,6 @@ int snapshots_copy(struct instance *to, struct instance *from, struct error *err
 		if (r == 0)
 			r = copy_one(to, &pool, &src, &row, err);
 	}
-	mutex_unlock(&from->busy);
 	return r;
 }
 
@@ -323,28 +458,25 @@ int snapshot_with_volume(struct instance *i, const char *name,
 	auto_idmap struct idmap map = IDMAP_INIT;
 	struct instance_volume volume = {.idmap = &map};
 	auto_close int fd = -EBADF;
-	int r;
+	int r = snapshot_get(i, name, &s, err);
 
-	mutex_lock(&i->busy);
-	r = snapshot_get(i, name, &s, err);
 	if (r == 0)
 		r = idmap_from_json(strmap_get_or(&s.volatile_, "volatile.last_state.idmap", "[]"), &map, err);
 	if (r == 0)
 		r = instance_pool_open(i->all, i->row.pool, &pool, err);
-	if (r == 0) {
-		fd = storage_volume_open(&pool, STORAGE_VOLUME_SNAPSHOT, s.volume, err);
-		volume.dirfd = fd;
-		r = fd < 0 ? fd : fn(arg, &volume, err);
-	}
-	mutex_unlock(&i->busy);
-	return r;
+	if (r < 0)
+		return r;
+	fd = storage_volume_open(&pool, STORAGE_VOLUME_SNAPSHOT, s.volume, err);
+	volume.dirfd = fd;
+	r = fd < 0 ? fd : fn(arg, &volume, err);
+	return r < 0 ? r : check_there(&pool, &s, err);
 }
 
 bool instance_has_snapshots(struct instance *i)
 {
 	auto_strv struct strv names = STRV_INIT;
 
-	names_of(i, &names);
+	names_of(i, /* ready= */ true, &names);
 	return names.len > 0;
 }
 
@@ -378,7 +510,7 @@ int snapshot_rename(struct instance *i, const char *name, const char *new_name, 
 	CLEANUP(db_snapshot_done) struct db_snapshot row = {0};
 	int r;
 
-	mutex_lock(&i->busy);
+	instance_begin(i);
 	r = snapshot_get(i, name, &row, err);
 	if (r == 0)
 		r = change_busy(i, &row, new_name, row.expires_ns, err);
@@ -391,7 +523,7 @@ int snapshot_set_expiry(struct instance *i, const char *name, int64_t expires_ns
 	CLEANUP(db_snapshot_done) struct db_snapshot row = {0};
 	int r;
 
-	mutex_lock(&i->busy);
+	instance_begin(i);
 	r = snapshot_get(i, name, &row, err);
 	if (r == 0)
 		r = change_busy(i, &row, row.name, expires_ns, err);
@@ -399,23 +531,25 @@ int snapshot_set_expiry(struct instance *i, const char *name, int64_t expires_ns
 	return r;
 }
 
-/* From the change of phase on it is gone for everybody; what fails below is finished at the next start. */
-static int delete_busy(struct instance *i, const struct db_snapshot *row, struct error *err)
+/* From the change of phase on it is gone for everybody; what fails below is finished later. */
+static int delete_busy(struct instance *i, struct db_snapshot *row, struct error *err)
 {
 	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	auto_free char *staging = uuid_new();
-	struct db *db = i->all->store->db;
+	struct db_snapshot *s;
 	int r = instance_pool_open(i->all, i->row.pool, &pool, err);
 
+	row->staging = uuid_new();
 	if (r == 0)
-		r = db_snapshot_set_phase(db, row->id, DB_DELETING, staging, err);
+		r = db_snapshot_set_phase(i->all->store->db, row->id, DB_DELETING, row->staging, err);
 	if (r < 0)
 		return r;
 	mutex_lock(&i->all->lock);
-	drop_locked(i, row->id);
+	s = find_id_locked(i, row->id);
+	s->phase = DB_DELETING;
+	s->staging = xstrdup(row->staging);
+	instance_touch_locked(i);
 	mutex_unlock(&i->all->lock);
-	r = storage_volume_discard(&pool, staging, STORAGE_VOLUME_SNAPSHOT, row->volume, err);
-	return r < 0 ? r : db_snapshot_delete(db, row->id, err);
+	return clear_away(i, &pool, row, err);
 }
 
 int snapshot_delete(struct instance *i, const char *name, struct error *err)
@@ -423,12 +557,29 @@ int snapshot_delete(struct instance *i, const char *name, struct error *err)
 	CLEANUP(db_snapshot_done) struct db_snapshot row = {0};
 	int r;
 
-	mutex_lock(&i->busy);
+	instance_begin(i);
 	r = snapshot_get(i, name, &row, err);
 	if (r == 0)
 		r = delete_busy(i, &row, err);
 	mutex_unlock(&i->busy);
 	return r;
+}
+
+int snapshot_delete_expired(struct instance *i, const char *name, int64_t now_ns, struct error *err)
+{
+	CLEANUP(db_snapshot_done) struct db_snapshot row = {0};
+	auto_error struct error absent = ERROR_INIT;
+	bool expired;
+	int r = 0;
+
+	instance_begin(i);
+	/* it may have been changed while others worked on the instance */
+	expired = snapshot_get(i, name, &row, &absent) == 0 && row.expires_ns != TIME_GO_ZERO &&
+		  row.expires_ns <= now_ns;
+	if (expired)
+		r = delete_busy(i, &row, err);
+	mutex_unlock(&i->busy);
+	return r < 0 ? r : expired;
 }
 
 int snapshots_discard(struct instance *i, const struct storage_pool *pool, struct error *err)
@@ -476,37 +627,17 @@ int snapshots_load(struct instances *all, struct error *err)
 	return db_snapshots_load(all->store->db, take_loaded, &(struct by_id){all}, err);
 }
 
-static int undo_one(struct instance *i, const struct db_snapshot *s, struct error *err)
+bool snapshots_were_freezing(struct instance *i) UNSHARED
 {
-	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	int r = instance_pool_open(i->all, i->row.pool, &pool, err);
-
-	log_info("removing unfinished snapshot", LOG_STR("instance", i->row.name), LOG_STR("snapshot", s->name));
-	if (r == 0)
-		r = storage_volume_discard(&pool, s->staging, STORAGE_VOLUME_SNAPSHOT, s->volume, err);
-	return r < 0 ? r : db_snapshot_delete(i->all->store->db, s->id, err);
-}
-
-/* A container that was held still for it goes on. */
-static void undo_of(struct instance *i) UNSHARED
-{
-	for (size_t k = i->n_snapshots; k-- > 0;) {
-		struct db_snapshot *s = i->snapshots[k];
-		auto_error struct error err = ERROR_INIT;
-
-		if (s->phase == DB_READY)
-			continue;
-		i->thaw = i->thaw || s->phase == DB_CREATING;
-		if (undo_one(i, s, &err) < 0)
-			log_error("unfinished snapshot of an earlier daemon stays", LOG_STR("instance", i->row.name),
-				  LOG_ERR(&err));
-		else
-			drop_locked(i, s->id);
-	}
+	for (size_t k = 0; k < i->n_snapshots; k++)
+		if (i->snapshots[k]->phase == DB_CREATING && i->snapshots[k]->frozen)
+			return true;
+	return false;
 }
 
 void snapshots_undo_unfinished(struct instances *all) UNSHARED
 {
 	for (size_t k = 0; k < all->n; k++)
-		undo_of(all->list[k]);
+		if (all->list[k]->row.phase == DB_READY)
+			retry_clearing(all->list[k]);
 }

@@ -37,9 +37,14 @@ int snapshot_render(struct instance *i, const char *name, struct jsonw *w, struc
 void snapshots_render(struct instance *i, const char *prefix, bool objects, struct jsonw *w);
 /* For PUT and its tag. Errors: 404. */
 int snapshot_expiry(struct instance *i, const char *name, int64_t *ret_ns, struct error *err);
+/* Owned by the caller; NULL: there is none of that name. */
+char *snapshot_architecture(struct instance *i, const char *name);
 bool snapshot_exists(struct instance *i, const char *name);
 bool instance_has_snapshots(struct instance *i);
-/* Work on the volume of one, which stays meanwhile. Errors: 404, and those of @fn. */
+/*
+ * Work on the volume of one. Nobody is kept from removing it meanwhile: then it fails at the end. Errors: 404, and
+ * those of @fn.
+ */
 int snapshot_with_volume(struct instance *i, const char *name,
 			 int (*fn)(void *arg, const struct instance_volume *volume, struct error *err), void *arg,
 			 struct error *err);

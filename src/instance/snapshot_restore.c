@@ -54,64 +54,100 @@ static int check_restored(struct instance *i, struct db_instance *row, struct er
 	return 0;
 }
 
-/* The trees change places, then the row says so. */
-static int exchange(struct instance *i, const struct storage_pool *pool, const struct db_snapshot *s,
-		    const struct db_instance *row, const char *staging, struct error *err)
+/* Neither what it was nor what it shall be can be written down: nobody works on it until a restart has done so. */
+static void set_aside(struct instance *i, const char *what, const struct error *why)
+{
+	log_error("an instance is out of reach until the daemon's next start, which ends its restore",
+		  LOG_STR("instance", i->row.name), LOG_STR("failed", what), LOG_STR("error", error_msg(why)));
+	mutex_lock(&i->all->lock);
+	i->row.phase = DB_RESTORING;
+	i->gone = true;
+	mutex_unlock(&i->all->lock);
+}
+
+/* Staging holds the snapshot's tree, and the current one when it worked. */
+static int exchange(struct instance *i, const struct storage_pool *pool, const struct db_instance *row,
+		    const char *staging, struct error *err)
 {
 	auto_free char *volume = instance_lxc_name(i);
 	auto_error struct error back = ERROR_INIT;
-	int r = storage_volume_copy(pool, staging, pool, STORAGE_VOLUME_SNAPSHOT, s->volume, err);
+	int r = storage_volume_exchange(pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
 
-	if (r == 0)
-		r = storage_volume_exchange(pool, staging, STORAGE_VOLUME_CONTAINER, volume, err);
-	if (r < 0)
-		return r;
-	r = db_instance_restored(i->all->store->db, row, err);
-	if (r < 0 && storage_volume_exchange(pool, staging, STORAGE_VOLUME_CONTAINER, volume, &back) < 0)
-		log_error("a restore is finished at the next start", LOG_STR("instance", volume), LOG_ERR(&back));
+	if (r == 0) {
+		r = db_instance_restored(i->all->store->db, row, err);
+		if (r < 0 && storage_volume_exchange(pool, staging, STORAGE_VOLUME_CONTAINER, volume, &back) < 0) {
+			set_aside(i, "putting its file system back", &back);
+			return r;
+		}
+	}
+	if (r < 0 && db_instance_set_phase(i->all->store->db, i->row.id, DB_READY, NULL, &back) < 0)
+		set_aside(i, "noting that nothing has changed", &back);
 	return r;
 }
 
-static int restore_held(struct instance *i, const struct db_snapshot *s, struct db_instance *row, struct error *err)
+/* The references are held. */
+static int restore_held(struct instance *i, const struct storage_pool *pool, const char *name, const char *staging,
+			struct error *err)
 {
-	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
-	auto_free char *staging = uuid_new();
-	auto_free char *note = xasprintf("%s/%" PRId64, staging, s->id);
-	auto_error struct error later = ERROR_INIT;
-	struct db *db = i->all->store->db;
-	int r = instance_pool_open(i->all, i->row.pool, &pool, err);
+	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
+	CLEANUP(db_instance_done) struct db_instance row = {0};
+	auto_free char *volume = instance_lxc_name(i);
+	auto_free char *note = NULL;
+	uint64_t before;
+	int r = snapshot_get(i, name, &s, err);
 
-	if (r == 0)
-		r = db_instance_set_phase(db, i->row.id, DB_RESTORING, note, err);
 	if (r < 0)
 		return r;
-	r = exchange(i, &pool, s, row, staging, err);
+	make_restored(i, &s, &row);
+	r = check_restored(i, &row, err);
 	if (r == 0)
-		instance_take_row(i, row);
-	else if (db_instance_set_phase(db, i->row.id, DB_READY, NULL, &later) < 0)
-		log_error("a restore is finished at the next start", LOG_STR("instance", i->row.name), LOG_ERR(&later));
-	error_clear(&later);
-	if (storage_staging_discard(&pool, staging, &later) < 0)
+		r = storage_volume_id(pool, STORAGE_VOLUME_CONTAINER, volume, &before, err);
+	if (r < 0)
+		return r;
+	note = xasprintf("%" PRId64 "/%" PRIu64, s.id, before);
+	r = db_instance_set_phase(i->all->store->db, i->row.id, DB_RESTORING, note, err);
+	if (r == 0)
+		r = exchange(i, pool, &row, staging, err);
+	if (r == 0)
+		instance_take_row(i, &row);
+	return r;
+}
+
+/* Copying and writing out may take long, so nobody else waits for that. */
+static int restore_staged(struct instance *i, const struct storage_pool *pool, const struct db_snapshot *s,
+			  struct error *err)
+{
+	auto_free char *staging = uuid_new();
+	auto_error struct error later = ERROR_INIT;
+	int r = storage_volume_copy(pool, staging, pool, STORAGE_VOLUME_SNAPSHOT, s->volume, err);
+
+	if (r == 0)
+		r = storage_pool_sync(pool, err);
+	if (r == 0) {
+		instances_hold_references(i->all);
+		r = restore_held(i, pool, s->name, staging, err);
+		instances_release_references(i->all);
+	}
+	/* what was set aside may have its only tree there */
+	if (i->gone)
+		return r;
+	if (storage_staging_discard(pool, staging, &later) < 0)
 		log_warn("what was there before a restore is removed at the next start", LOG_ERR(&later));
 	return r;
 }
 
-static int restore_busy(struct instance *i, const char *name, struct error *err)
+static int restore_busy(struct instance *i, void *arg, struct error *err)
 {
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
 	CLEANUP(db_snapshot_done) struct db_snapshot s = {0};
-	CLEANUP(db_instance_done) struct db_instance row = {0};
-	int r = i->gone ? error_set(err, 404, "Instance not found") : snapshot_get(i, name, &s, err);
+	int r = i->gone ? error_set(err, 404, "Instance not found") : snapshot_get(i, arg, &s, err);
 
 	if (r == 0 && instance_state(i) != CONTAINER_STOPPED)
 		r = error_set(err, 400, "The instance is running: it was started meanwhile");
-	if (r < 0)
-		return r;
-	make_restored(i, &s, &row);
-	instances_hold_references(i->all);
-	r = check_restored(i, &row, err);
 	if (r == 0)
-		r = restore_held(i, &s, &row, err);
-	instances_release_references(i->all);
+		r = instance_pool_open(i->all, i->row.pool, &pool, err);
+	if (r == 0)
+		r = restore_staged(i, &pool, &s, err);
 	if (r == 0)
 		nics_write_entries(i, NULL);
 	return r;
@@ -135,34 +171,30 @@ static int try_check(struct instance *i, const char *name, struct error *err)
 
 int instance_restore(struct instance *i, const char *name, struct error *err)
 {
-	auto_error struct error start = ERROR_INIT;
-	bool running = instance_state(i) != CONTAINER_STOPPED;
+	auto_free char *arg = xstrdup(name);
 	int r = try_check(i, name, err);
 
 	if (r < 0)
 		return r;
-	instance_set_restarting(i, running);
-	if (running)
-		r = instance_stop(i, /* force= */ true, 0, err);
-	if (r == 0) {
-		mutex_lock(&i->busy);
-		r = restore_busy(i, name, err);
-		mutex_unlock(&i->busy);
-		if (running && instance_start(i, &start) < 0 && r == 0)
-			r = error_move(err, &start);
-	}
-	instance_set_restarting(i, false);
+	if (instance_state(i) != CONTAINER_STOPPED)
+		return instance_restart_around(i, &(struct restart){.force = true, .between = restore_busy, .arg = arg},
+					       err);
+	instance_begin(i);
+	r = restore_busy(i, arg, err);
+	mutex_unlock(&i->busy);
 	return r;
 }
 
 /* --- after a restart --- */
 
-static const struct db_snapshot *find_by_note(struct instance *i) UNSHARED
+/* "ID/BEFORE": of the snapshot, and of the volume that was there before. */
+static const struct db_snapshot *read_note(struct instance *i, uint64_t *ret_before) UNSHARED
 {
-	const char *slash = strchr(i->row.staging ? i->row.staging : "", '/');
-	uint64_t id = 0;
+	const char *note = i->row.staging ? i->row.staging : "", *slash = strchr(note, '/');
+	auto_free char *text = slash ? xstrndup(note, (size_t)(slash - note)) : xstrdup("");
+	uint64_t id;
 
-	if (!slash || parse_u64(slash + 1, &id) < 0)
+	if (parse_u64(text, &id) < 0 || parse_u64(slash + 1, ret_before) < 0)
 		return NULL;
 	for (size_t k = 0; k < i->n_snapshots; k++)
 		if (i->snapshots[k]->id == (int64_t)id)
@@ -170,28 +202,51 @@ static const struct db_snapshot *find_by_note(struct instance *i) UNSHARED
 	return NULL;
 }
 
-/* Which of the two trees is in place is not known, but the snapshot is: it is put there (once more). */
-int snapshot_finish_restore(struct instance *i, struct error *err) UNSHARED
+/* The old tree is in its place: nothing has changed. */
+static int end_undone(struct instance *i, struct error *err) UNSHARED
 {
-	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	int r = db_instance_set_phase(i->all->store->db, i->row.id, DB_READY, NULL, err);
+
+	log_info("undoing a restore", LOG_STR("instance", i->row.name));
+	if (r < 0)
+		return r;
+	free(TAKE_PTR(i->row.staging));
+	i->row.phase = DB_READY;
+	return 0;
+}
+
+static int end_done(struct instance *i, const struct db_snapshot *s, struct error *err) UNSHARED
+{
 	CLEANUP(db_instance_done) struct db_instance row = {0};
-	const struct db_snapshot *s = find_by_note(i);
-	auto_free char *staging = uuid_new();
 	int r;
 
-	if (!s)
-		return error_set(err, 500, "The snapshot that instance %s was being restored from is missing",
-				 i->row.name);
 	log_info("finishing a restore", LOG_STR("instance", i->row.name), LOG_STR("snapshot", s->name));
 	make_restored(i, s, &row);
-	r = instance_pool_open(i->all, i->row.pool, &pool, err);
-	if (r == 0)
-		r = exchange(i, &pool, s, &row, staging, err);
+	r = db_instance_restored(i->all->store->db, &row, err);
 	if (r < 0)
 		return r;
 	row.phase = DB_READY;
 	free(TAKE_PTR(i->row.staging));
 	i->row.phase = DB_READY;
 	instance_take_row(i, &row);
-	return storage_staging_discard(&pool, staging, err);
+	return 0;
+}
+
+int snapshot_end_restore(struct instance *i, struct error *err) UNSHARED
+{
+	CLEANUP(storage_pool_done) struct storage_pool pool = STORAGE_POOL_INIT;
+	auto_free char *volume = instance_full_name(i->row.project, i->row.name);
+	uint64_t before, now;
+	const struct db_snapshot *s = read_note(i, &before);
+	int r;
+
+	if (!s)
+		return error_set(err, 500, "The snapshot that instance %s was being restored from is missing",
+				 i->row.name);
+	r = instance_pool_open(i->all, i->row.pool, &pool, err);
+	if (r == 0)
+		r = storage_volume_id(&pool, STORAGE_VOLUME_CONTAINER, volume, &now, err);
+	if (r < 0)
+		return r;
+	return now == before ? end_undone(i, err) : end_done(i, s, err);
 }

@@ -16,7 +16,7 @@ struct schedule {
 	struct mutex lock;
 	struct cond ended;
 	bool working GUARDED_BY(lock);
-	bool stopped GUARDED_BY(lock);
+	_Atomic bool stopped;     /* what is being copied is given up, too */
 	int64_t minute;           /* that was looked at last; of the thread */
 	struct loop_timer *timer; /* loop's thread */
 };
@@ -50,13 +50,14 @@ static void remove_expired(struct instance *i, int64_t now_ns)
 	auto_strv struct strv names = STRV_INIT;
 
 	expired_of(i, now_ns, &names);
-	for (size_t k = 0; k < names.len; k++) {
+	for (size_t k = 0; k < names.len && !i->all->schedule->stopped; k++) {
 		auto_error struct error err = ERROR_INIT;
+		int r = snapshot_delete_expired(i, names.items[k], now_ns, &err);
 
-		if (snapshot_delete(i, names.items[k], &err) < 0)
+		if (r < 0)
 			log_error("an expired snapshot is not removed", LOG_STR("instance", i->row.name),
 				  LOG_STR("snapshot", names.items[k]), LOG_ERR(&err));
-		else
+		else if (r > 0)
 			tell(i, names.items[k], "instance-snapshot-deleted");
 	}
 }
@@ -68,7 +69,7 @@ static void make_one(struct instance *i)
 	auto_error struct error err = ERROR_INIT;
 	auto_free char *name = NULL;
 
-	if (instance_snapshot(i, NULL, NULL, &name, &err) < 0)
+	if (snapshot_make_scheduled(i, i->all->schedule ? &i->all->schedule->stopped : NULL, &name, &err) < 0)
 		log_error("a snapshot by schedule was not made", LOG_STR("instance", i->row.name), LOG_ERR(&err));
 	else
 		tell(i, name, "instance-snapshot-created");
@@ -115,23 +116,13 @@ void snapshots_at_startup(struct instance *i)
 
 /* --- the clock --- */
 
-static bool is_stopped(struct schedule *s)
-{
-	bool stopped;
-
-	mutex_lock(&s->lock);
-	stopped = s->stopped;
-	mutex_unlock(&s->lock);
-	return stopped;
-}
-
 static void look_at(struct instances *all, int64_t from, int64_t now_ns)
 {
 	struct instance **list;
 	size_t n = instances_snapshot(all, &list);
 
 	for (size_t k = 0; k < n; k++) {
-		if (!is_stopped(all->schedule)) {
+		if (!all->schedule->stopped) {
 			remove_expired(list[k], now_ns);
 			if (is_due(list[k], from, now_ns / MINUTE_NS))
 				make_one(list[k]);

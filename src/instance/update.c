@@ -218,7 +218,7 @@ int instance_update(struct instance *i, const struct instance_put *put, struct e
 {
 	int r;
 
-	mutex_lock(&i->busy);
+	instance_begin(i);
 	r = update_busy(i, put, err);
 	mutex_unlock(&i->busy);
 	return r;
@@ -335,43 +335,63 @@ void instances_on_pool(struct instances *all, const char *project, const char *p
 	mutex_unlock(&all->lock);
 }
 
-int instances_rename_profile(struct instances *all, const struct db_profile *renamed, const char *old_name,
-			     struct error *err)
+static void add_user(struct strv *profiles, const char *name, struct db_profile_user user,
+		     struct db_profile_user **list, size_t *n)
 {
-	const struct db_instance **users;
-	size_t n = 0;
-	int r;
+	if (!strv_contains(profiles, name))
+		return;
+	user.profiles = profiles;
+	*list = xreallocarray(*list, *n + 1, sizeof(**list));
+	(*list)[(*n)++] = user;
+}
 
-	mutex_lock(&all->lock);
-	users = xnew_array(const struct db_instance *, all->n);
+/* Instances of the projects whose profiles are in @project, and their snapshots. Borrows from them. */
+static size_t profile_users(struct instances *all, const char *project, const char *name, struct db_profile_user **ret)
+	REQUIRES(all->lock)
+{
+	size_t n = 0;
+
 	for (size_t k = 0; k < all->n; k++) {
 		struct instance *i = all->list[k];
 
-		mutex_is_held(&i->all->lock);
-		if (!instance_uses_profile_locked(i, renamed->project, old_name))
+		if (!streq(store_effective_project(all->store, i->row.project, PROJECT_PROFILES), project))
 			continue;
-		for (size_t p = 0; p < i->row.profiles.len; p++) {
-			if (!streq(i->row.profiles.items[p], old_name))
-				continue;
-			free(i->row.profiles.items[p]);
-			i->row.profiles.items[p] = xstrdup(renamed->name);
-			users[n++] = &i->row;
-			mutex_is_held(&i->all->lock);
-			instance_touch_locked(i);
-		}
+		mutex_is_held(&i->all->lock);
+		instance_touch_locked(i);
+		add_user(&i->row.profiles, name, (struct db_profile_user){.id = i->row.id}, ret, &n);
+		for (size_t s = 0; s < i->n_snapshots; s++)
+			add_user(&i->snapshots[s]->profiles, name,
+				 (struct db_profile_user){.id = i->snapshots[s]->id, .snapshot = true}, ret, &n);
 	}
-	r = store_profile_rename(all->store, renamed, users, n, err);
-	for (size_t k = 0; r < 0 && k < n; k++) {
-		struct strv *profiles = &((struct db_instance *)(uintptr_t)users[k])->profiles;
+	return n;
+}
 
-		for (size_t p = 0; p < profiles->len; p++) {
-			if (!streq(profiles->items[p], renamed->name))
+static void rename_in(const struct db_profile_user *users, size_t n, const char *from, const char *to)
+{
+	for (size_t k = 0; k < n; k++)
+		for (size_t p = 0; p < users[k].profiles->len; p++) {
+			char **name = &users[k].profiles->items[p];
+
+			if (!streq(*name, from))
 				continue;
-			free(profiles->items[p]);
-			profiles->items[p] = xstrdup(old_name);
+			free(*name);
+			*name = xstrdup(to);
 		}
-	}
+}
+
+int instances_rename_profile(struct instances *all, const struct db_profile *renamed, const char *old_name,
+			     struct error *err)
+{
+	auto_free struct db_profile_user *users = NULL;
+	size_t n;
+	int r;
+
+	mutex_lock(&all->lock);
+	n = profile_users(all, renamed->project, old_name, &users);
+	rename_in(users, n, old_name, renamed->name);
+	r = store_profile_rename(all->store, renamed, users, n, err);
+	if (r < 0)
+		rename_in(users, n, renamed->name, old_name);
 	mutex_unlock(&all->lock);
-	free(users);
 	return r;
 }

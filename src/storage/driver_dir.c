@@ -124,9 +124,9 @@ static int dir_volume_make(UNUSED const struct storage_pool *pool, int staging_d
 	return mkdirat(staging_dirfd, name, 0700) < 0 ? error_errno(err, errno, "Create staging/%s", name) : 0;
 }
 
-static int dir_volume_fill(UNUSED const struct storage_pool *pool, int dirfd, int src, struct error *err)
+static int dir_volume_fill(const struct storage_pool *pool, int dirfd, int src, struct error *err)
 {
-	return tree_copy(src, dirfd, TREE_KEEP_TOP, NULL, err);
+	return tree_copy(src, dirfd, TREE_KEEP_TOP, pool->stop, NULL, err);
 }
 
 static int dir_volume_remove(UNUSED const struct storage_pool *pool, int staging_dirfd, const char *name,
@@ -139,6 +139,16 @@ static int dir_volume_usage(UNUSED const struct storage_pool *pool, int dirfd, u
 			    uint64_t *ret_inodes, struct error *err)
 {
 	return tree_usage(dirfd, ret_bytes, ret_inodes, err);
+}
+
+static int dir_volume_id(UNUSED const struct storage_pool *pool, int dirfd, uint64_t *ret, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(dirfd, &st) < 0)
+		return error_errno(err, errno, "Look at a volume");
+	*ret = st.st_ino;
+	return 0;
 }
 
 static const char *const pool_keys[] = {"source", "rsync.bwlimit", "rsync.compression", NULL};
@@ -156,4 +166,5 @@ const struct storage_driver storage_driver_dir = {
 	.volume_fill = dir_volume_fill,
 	.volume_remove = dir_volume_remove,
 	.volume_usage = dir_volume_usage,
+	.volume_id = dir_volume_id,
 };

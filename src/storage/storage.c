@@ -201,6 +201,15 @@ int storage_pool_resources(const struct storage_pool *pool, struct storage_resou
 	return r < 0 ? error_wrap(err, "Resources of storage pool %s", pool->name) : 0;
 }
 
+int storage_pool_sync(const struct storage_pool *pool, struct error *err)
+{
+	auto_close int fd = open_folder(pool, STAGING, err);
+
+	if (fd < 0)
+		return fd;
+	return syncfs(fd) < 0 ? error_errno(err, errno, "Write out storage pool %s", pool->name) : 0;
+}
+
 static int list_volume(void *ctx, UNUSED int dirfd, const char *name, UNUSED unsigned char type,
 		       UNUSED struct error *err)
 {
@@ -438,6 +447,14 @@ int storage_volume_open(const struct storage_pool *pool, enum storage_volume_typ
 	if (r == -ENOENT)
 		return not_found(type, name, err);
 	return r < 0 ? error_errno(err, -r, "Open volume %s", name) : r;
+}
+
+int storage_volume_id(const struct storage_pool *pool, enum storage_volume_type type, const char *name, uint64_t *ret,
+		      struct error *err)
+{
+	auto_close int fd = storage_volume_open(pool, type, name, err);
+
+	return fd < 0 ? fd : pool->driver->volume_id(pool, fd, ret, err);
 }
 
 int storage_volume_set_owner(const struct storage_pool *pool, enum storage_volume_type type, const char *name,

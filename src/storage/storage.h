@@ -47,6 +47,8 @@ struct storage_pool {
 	char *path;           /* where its folders are reached: $LXD_DIR/storage-pools/<name> */
 	char *lxd_dir;        /* $LXD_DIR, absolute */
 	struct strmap config; /* as in the database; storage_pool_create fills in what was left out (source) */
+	/* borrowed: copies into it end with -ECANCELED when this is set; NULL: never */
+	const _Atomic bool *stop;
 };
 
 #define STORAGE_POOL_INIT ((struct storage_pool){0})
@@ -87,6 +89,8 @@ int storage_pool_open(struct storage_pool *pool, struct error *err);
 int storage_pool_close(struct storage_pool *pool, struct error *err);
 /* Remove an unused pool from disk; a source of the user's is emptied, not removed. -EBUSY (400) volumes are left. */
 int storage_pool_delete(struct storage_pool *pool, struct error *err);
+/* Write everything out: what was made is there after a loss of power. */
+int storage_pool_sync(const struct storage_pool *pool, struct error *err);
 int storage_pool_resources(const struct storage_pool *pool, struct storage_resources *ret, struct error *err);
 /*
  * At daemon start, after storage_pool_open: empties staging/, and appends to @volumes (may be NULL) the names of all
@@ -131,6 +135,9 @@ int storage_volume_discard(const struct storage_pool *pool, const char *staging,
 /* A folder fd (O_RDONLY) of the volume, which the caller closes; -ENOENT (404) no such volume. */
 int storage_volume_open(const struct storage_pool *pool, enum storage_volume_type type, const char *name,
 			struct error *err);
+/* What tells volumes of a pool apart whatever their names: it stays with the volume. -ENOENT (404) no such volume. */
+int storage_volume_id(const struct storage_pool *pool, enum storage_volume_type type, const char *name, uint64_t *ret,
+		      struct error *err);
 /*
  * Owner and mode of the volume's folder: @uid is the host id of the container's root (0: privileged or stopped). Mode
  * is always 0100, so that no other user of the host can enter and use setuid files in it.

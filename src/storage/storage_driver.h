@@ -26,6 +26,8 @@ struct storage_driver {
 	int (*volume_remove)(const struct storage_pool *pool, int staging_dirfd, const char *name, struct error *err);
 	int (*volume_usage)(const struct storage_pool *pool, int dirfd, uint64_t *ret_bytes, uint64_t *ret_inodes,
 			    struct error *err);
+	/* What stays the same for as long as the volume at @dirfd is there, under whatever name; no other has it. */
+	int (*volume_id)(const struct storage_pool *pool, int dirfd, uint64_t *ret, struct error *err);
 };
 
 extern const struct storage_driver storage_driver_dir;

@@ -19,7 +19,8 @@
 #include "storage/walk.h"
 
 #define BUFFER_BYTES (128 * 1024)
-#define XATTR_BYTES (64 * 1024) /* XATTR_LIST_MAX, XATTR_SIZE_MAX */
+#define RANGE_BYTES (64 * 1024 * 1024) /* in one system call, which cannot be stopped */
+#define XATTR_BYTES (64 * 1024)        /* XATTR_LIST_MAX, XATTR_SIZE_MAX */
 #define STATX_WANTED (STATX_BASIC_STATS | STATX_BTIME)
 
 struct copy {
@@ -34,6 +35,7 @@ struct copy {
 	char links_name[32];
 	int links;
 	bool no_clone, no_range;
+	const _Atomic bool *stop; /* NULL: never */
 	char *data, *xattrs, *value;
 	int dst;              /* of the folder in work */
 	struct strv *subdirs; /* of the folder in work */
@@ -161,13 +163,20 @@ static int copy_attrs_name(struct copy *c, int src, const char *name, const stru
 	return 0;
 }
 
+static int check_stop(const struct copy *c, struct error *err)
+{
+	return c->stop && *c->stop ? error_errno(err, ECANCELED, "Copy a tree") : 0;
+}
+
 /* By the kernel where it can, else through our buffer. Ends early when the source became shorter. */
 static int copy_range(struct copy *c, int in, int out, off_t at, off_t end, const char *name, struct error *err)
 {
 	while (at < end && !c->no_range && end - at >= BUFFER_BYTES) {
 		loff_t from = at, to = at;
-		ssize_t n = copy_file_range(in, &from, out, &to, (size_t)(end - at), 0);
+		ssize_t n = copy_file_range(in, &from, out, &to, (size_t)MIN_OF(end - at, (off_t)RANGE_BYTES), 0);
 
+		if (check_stop(c, err) < 0)
+			return -ECANCELED;
 		if (n == 0)
 			return 0;
 		if (n < 0 && (errno == ENOSPC || errno == EDQUOT))
@@ -350,8 +359,10 @@ static int copy_entry(void *ctx, int src, const char *name, UNUSED unsigned char
 {
 	struct copy *c = ctx;
 	struct statx stx;
-	int r;
+	int r = check_stop(c, err);
 
+	if (r < 0)
+		return r;
 	r = look(src, name, &stx);
 	if (r == -ENOENT) {
 		c->stats.skipped++;
@@ -417,9 +428,10 @@ static int copy_finish(struct copy *c, int src, const struct statx *top, unsigne
 	return flags & TREE_KEEP_TOP ? 0 : copy_attrs_fd(c, src, c->top, top, "the top folder", err);
 }
 
-int tree_copy(int src_dirfd, int dst_dirfd, unsigned flags, struct tree_stats *stats, struct error *err)
+int tree_copy(int src_dirfd, int dst_dirfd, unsigned flags, const _Atomic bool *stop, struct tree_stats *stats,
+	      struct error *err)
 {
-	struct copy c = {.top = dst_dirfd, .links = -EBADF};
+	struct copy c = {.top = dst_dirfd, .links = -EBADF, .stop = stop};
 	struct statx top;
 	int r;
 

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -30,10 +31,12 @@ enum tree_flags {
  * trusted.overlay.* and not inode flags. The destination must be reachable for root alone until the copy is done.
  * Data is shared (FICLONE) where the file system can. A source that changes meanwhile gives some state of each file;
  * what vanishes is skipped. A mount inside the source is copied as the empty folder beneath it.
- * @flags: enum tree_flags; @stats may be NULL. On failure the destination holds a partial tree for the caller to
+ * @flags: enum tree_flags; @stats may be NULL; so may @stop, which ends the copy
+ * (-ECANCELED) when it is set. On failure the destination holds a partial tree for the caller to
  * remove. Errors: ENOSPC and EDQUOT have status 507; otherwise 500.
  */
-int tree_copy(int src_dirfd, int dst_dirfd, unsigned flags, struct tree_stats *stats, struct error *err);
+int tree_copy(int src_dirfd, int dst_dirfd, unsigned flags, const _Atomic bool *stop, struct tree_stats *stats,
+	      struct error *err);
 
 /* Disk space (bytes, by allocated blocks, hard links once) and inodes below and including @dirfd. */
 int tree_usage(int dirfd, uint64_t *ret_bytes, uint64_t *ret_inodes, struct error *err);

@@ -102,6 +102,30 @@ def test_what_each_role_does(api, listening, client, project):
         denied(one.request("POST", "/1.0/auth/bindings", {"identity": "x", "role": "admin", "scope": "server"}))
 
 
+def test_reading_by_copying(api, listening, client, project):
+    """Whoever may only look at instances does not get what is in them by copying or publishing one to where it may do more."""
+    in_project(project, "to")
+    name, inside = listening.new_name(), in_project(project, "from")
+    inside.done(inside.create(name))
+    inside.done(inside.post(f"/1.0/instances/{name}/snapshots", {"name": "s"}))
+    one = client()
+    bind(api, one, "auditor", "from")
+    bind(api, one, "admin", "to")
+    bodies = [("to", "/1.0/instances", {"name": f"{name}-2", "source": {"type": "copy", "project": "from", "source": source}})
+              for source in (name, f"{name}/s")]
+    for where, path, body in bodies:
+        denied(one.in_project(where).post(path, body))
+    for source in ({"type": "instance", "name": name}, {"type": "snapshot", "name": f"{name}/s"}):
+        denied(one.in_project("from").post("/1.0/images", {"source": source}))
+    for path in (f"/1.0/instances/{name}", f"/1.0/instances/{name}/snapshots/s"):
+        denied(one.in_project("from").post(path, {"migration": True, "name": name}))
+    bind(api, one, "user", "from")
+    where, path, body = bodies[0]
+    to = one.in_project(where)
+    to.done(to.post(path, body))
+    to.remove(f"{name}-2")
+
+
 def test_scopes(api, client, project):
     project("pr")
     everywhere, boss = client(), client()

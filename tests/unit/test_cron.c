@@ -91,6 +91,8 @@ static void names(void **state UNUSED)
 		{"snap%d", {NULL}, "snap0"},
 		{"snap%d", {"snap0", "snap7", "snapx"}, "snap8"},
 		{"a-%d-b", {"a-3-b", "a-9-c"}, "a-4-b"},
+		{"snap%d", {"snap4294967295"}, "snap4294967296"},
+		{"snap%d", {"snap4294967295", "snap4294967296"}, "snap4294967297"},
 		{"fixed", {NULL}, "fixed"},
 		{"fixed", {"fixed"}, "fixed-0"},
 		{"fixed", {"fixed", "fixed-0"}, "fixed-1"},

@@ -66,7 +66,7 @@ static void do_copy(int src, int dst, struct tree_stats *stats)
 {
 	auto_error struct error err = ERROR_INIT;
 
-	if (tree_copy(src, dst, 0, stats, &err) < 0)
+	if (tree_copy(src, dst, 0, NULL, stats, &err) < 0)
 		fail_msg("%s", error_msg(&err));
 }
 
@@ -297,7 +297,7 @@ static void copy_survives_a_changing_source(UNUSED void **state)
 	for (unsigned i = 0; i < 150; i++) {
 		auto_error struct error err = ERROR_INIT;
 		auto_close int dst = make_dir(root, "busy.copy");
-		int r = tree_copy(busy, dst, 0, NULL, &err);
+		int r = tree_copy(busy, dst, 0, NULL, NULL, &err);
 
 		if (r < 0)
 			print_error("%s\n", error_msg(&err));
@@ -431,7 +431,7 @@ static int mounted_file_is_not_copied(void)
 	if (fd < 0 || src < 0 || mkdir("mnt.copy", 0755) < 0)
 		return 1;
 	int dst = open("mnt.copy", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dst < 0 || tree_copy(src, dst, 0, &stats, &err) < 0)
+	if (dst < 0 || tree_copy(src, dst, 0, NULL, &stats, &err) < 0)
 		return 2;
 	if (stats.skipped != 1 || access("mnt.copy/in", F_OK) < 0 || access("mnt.copy/in/keep", F_OK) == 0)
 		return 3;
@@ -452,7 +452,7 @@ static int copy_into_small_tmpfs(void)
 
 	if (src < 0 || dst < 0)
 		return 1;
-	if (tree_copy(src, dst, 0, NULL, &err) != -ENOSPC || err.status != 507)
+	if (tree_copy(src, dst, 0, NULL, NULL, &err) != -ENOSPC || err.status != 507)
 		return 2;
 	return strstr(err.msg, "full") ? 0 : 3;
 }
